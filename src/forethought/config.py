@@ -1,0 +1,187 @@
+"""Settings: frozen, checked where they are made, with the offending value in the message.
+
+A config never acts: it loads nothing, reads no environment and allocates nothing.
+Defaults stand here and nowhere else; the command line reads them from these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from forethought.errors import ConfigError
+
+Estimator = Literal["mean", "ucb", "max"]
+EstimatorPool = Literal["large_only", "large_plus_accepted"]
+SplitMode = Literal["none", "layer", "row"]
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_at_least(name: str, value: float, least: float) -> None:
+    """Raise `ConfigError` unless `value >= least`."""
+    require(value >= least, f"{name} must be at least {least}, not {value}")
+
+
+def require_between(name: str, value: float, bounds: tuple[float, float]) -> None:
+    """Raise `ConfigError` unless `value` lies within the closed `bounds`."""
+    low, high = bounds
+    require(low <= value <= high, f"{name} must lie in {low}..{high}, not {value}")
+
+
+def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless `value` is one of `allowed`."""
+    require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How tokens are drawn, and where a completion ends.
+
+    `temperature` 0 is greedy. Filters run in llama.cpp's own order: top-k, top-p, min-p, then
+    temperature; `top_k` 0, `top_p` 1 and `min_p` 0 switch a filter off. `max_tokens` counts sampled
+    tokens. A completion ends where one of the `stop` strings is complete in the decoded text: the
+    text is cut before it, or with `keep_stop` runs to the end of the token that completes it.
+    `keep_stop` also passes over stop strings that follow nothing but white space, so that a kept
+    text is never blank. `seed` fixes every draw; prompt i of a batch draws from its own stream.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    keep_stop: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_between("temperature", self.temperature, (0.0, 10.0))
+        require_between("top_p", self.top_p, (0.0, 1.0))
+        require_at_least("top_k", self.top_k, 0)
+        require_between("min_p", self.min_p, (0.0, 1.0))
+        require_at_least("max_tokens", self.max_tokens, 1)
+        require(all(self.stop), "stop strings must not be empty")
+        require_at_least("seed", self.seed, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How one model is placed on the machine. All of it reaches llama.cpp.
+
+    `context_size` counts KV cells shared by all sequences; 0 takes 8192, or what the model was
+    trained with where that is less. `max_sequences` may decode in one batch; `batch_tokens` bounds
+    the tokens of one step, and with that how long a cancelled request may still run. `gpu_layers`
+    None means all where the build supports offload, else none; -1 is all. `threads` 0 is one per
+    core. `flash_attention` None leaves the choice to llama.cpp.
+    """
+
+    context_size: int = 0
+    max_sequences: int = 64
+    batch_tokens: int = 256
+    threads: int = 0
+    gpu_layers: int | None = None
+    split_mode: SplitMode = "layer"
+    tensor_split: tuple[float, ...] = ()
+    main_gpu: int = 0
+    flash_attention: bool | None = None
+    kv_type: KvType = "f16"
+
+    def __post_init__(self) -> None:
+        require_at_least("context_size", self.context_size, 0)
+        require_between("max_sequences", self.max_sequences, (1, 192))
+        require_at_least("batch_tokens", self.batch_tokens, 1)
+        require(
+            self.batch_tokens >= self.max_sequences,
+            f"batch_tokens ({self.batch_tokens}) must be at least max_sequences "
+            f"({self.max_sequences}): every sequence decodes one token a step",
+        )
+        require_at_least("threads", self.threads, 0)
+        require(
+            self.gpu_layers is None or self.gpu_layers >= -1,
+            f"gpu_layers must be -1 (all), a count, or None (auto), not {self.gpu_layers}",
+        )
+        require_one_of("split_mode", self.split_mode, ("none", "layer", "row"))
+        require(all(s >= 0 for s in self.tensor_split), "tensor_split must not be negative")
+        require_at_least("main_gpu", self.main_gpu, 0)
+        require_one_of("kv_type", self.kv_type, ("f32", "f16", "bf16", "q8_0", "q4_0"))
+        require(
+            self.kv_type in ("f32", "f16", "bf16") or self.flash_attention is not False,
+            f"kv_type {self.kv_type} needs flash attention: leave flash_attention unset",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """SpecSearch with beam search: one run's settings, plain data.
+
+    Names follow the paper: `tree_width` N thoughts wanted per expanded node, `beam_width` B,
+    `theta` the EMA weight, `theta_estimator` Theta over the scores of `estimator_pool`,
+    `draft_multiplier` m (the draft writes m*N candidates a node), `extra_large_thoughts` the target
+    writes beside the replacements. `init` says where the first threshold comes from: thoughts that
+    the target writes at the root ("target"), or earlier runs ("store"). `policy` "never" lets the
+    target write everything: the autoregressive baseline, through the same code.
+    `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
+    the best finished path or the answer with the largest sum of scores. `deadline` is in seconds.
+    """
+
+    task: str = "math"
+    tree_width: int = 4
+    beam_width: int = 2
+    max_depth: int = 16
+    policy: Literal["ema", "never"] = "ema"
+    theta: float = 0.9
+    theta_estimator: Estimator = "mean"
+    estimator_pool: EstimatorPool = "large_only"
+    init_estimator: Estimator | None = None
+    init: Literal["target", "store"] = "target"
+    ucb_c: float = 1.0
+    draft_multiplier: int = 1
+    extra_large_thoughts: int = 0
+    thought_tokens: int = 256
+    max_tokens: int = 16384
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int = 0
+    answer_by: Literal["best", "vote"] = "best"
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tree_width", "beam_width", "max_depth", "draft_multiplier", "thought_tokens"):
+            require_at_least(name, getattr(self, name), 1)
+        require_at_least("max_tokens", self.max_tokens, 1)
+        require_at_least("extra_large_thoughts", self.extra_large_thoughts, 0)
+        require_between("theta", self.theta, (0.0, 1.0))
+        require_at_least("ucb_c", self.ucb_c, 0.0)
+        estimators = ("mean", "ucb", "max")
+        require_one_of("policy", self.policy, ("ema", "never"))
+        require_one_of("theta_estimator", self.theta_estimator, estimators)
+        require_one_of("init_estimator", self.init_estimator or "mean", estimators)
+        pools = ("large_only", "large_plus_accepted")
+        require_one_of("estimator_pool", self.estimator_pool, pools)
+        require_one_of("init", self.init, ("target", "store"))
+        require_one_of("answer_by", self.answer_by, ("best", "vote"))
+        deadline = self.deadline
+        require(
+            deadline is None or deadline > 0, f"deadline must be above 0 seconds, not {deadline}"
+        )
+        self.sampling()
+
+    def sampling(self, *, seed: int = 0) -> SamplingParams:
+        """Parameters to draw one thought; `seed` tells this draw from the run's others."""
+        return SamplingParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            max_tokens=self.thought_tokens,
+            keep_stop=True,
+            seed=seed,
+        )

@@ -1,0 +1,95 @@
+"""The KV cache's book-keeping: sequence ids, shared prefixes, and who gives way when it is full.
+
+A sequence id is *free*, *active* (a request decodes in it) or *idle* (it only holds a prefix that a
+later prompt may share). Idle ones are let go oldest first.
+"""
+
+from __future__ import annotations
+
+from forethought.engine.context import Context
+from forethought.engine.radix import RadixTree
+
+
+class PrefixCache:
+    """Sequences of one context, their prefixes in a radix tree."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tree = RadixTree()
+        self._free = list(range(context.num_sequences - 1, -1, -1))
+        self._idle: dict[int, None] = {}  # insertion order is age
+        self._private: dict[int, int] = {}  # active: cells beyond what stands in the tree
+
+    @property
+    def num_free_cells(self) -> int:
+        """KV cells that nothing holds."""
+        return self._context.num_cells - self._tree.num_tokens - sum(self._private.values())
+
+    def open(self, tokens: list[int]) -> tuple[int, int] | None:
+        """An active sequence that shares the longest cached prefix of `tokens`, and that length.
+
+        The last token is never taken from the cache: its logits are wanted. None where every
+        sequence id is active.
+        """
+        length, holder = self._tree.match(tokens[:-1])
+        if holder in self._idle:  # used again: the youngest
+            self._idle[holder] = self._idle.pop(holder)
+        if not self._free and not self._evict_one(spare=holder):
+            return None
+        sequence = self._free.pop()
+        if holder is not None:
+            self._context.copy_cells(holder, sequence, 0, length)
+            self._tree.insert(sequence, tokens[:length])
+        self._private[sequence] = 0
+        return sequence, length
+
+    def grow(self, sequence: int, num_cells: int) -> None:
+        """Count cells that a decode has filled for an active sequence."""
+        self._private[sequence] += num_cells
+
+    def publish(self, sequence: int, tokens: list[int]) -> None:
+        """Let others share `tokens`, all computed, of an active sequence.
+
+        What another sequence computed meanwhile is kept once: this one's copies are let go.
+        """
+        known = len(self._tree.path(sequence))
+        length, holder = self._tree.match(tokens)
+        if length > known and holder is not None:
+            self._context.free_cells(sequence, known, length)
+            self._context.copy_cells(holder, sequence, known, length)
+        self._tree.insert(sequence, tokens)
+        self._private[sequence] = 0
+
+    def retire(self, sequence: int, tokens: list[int]) -> None:
+        """End an active sequence; its computed `tokens` stay shareable while there is room."""
+        self.publish(sequence, tokens)
+        del self._private[sequence]
+        if not tokens or self._tree.is_shared(sequence):
+            self._release(sequence)
+        else:
+            self._idle[sequence] = None
+
+    def make_room(self, num_cells: int) -> bool:
+        """Let idle prefixes go, oldest first, until `num_cells` are free; False if they cannot be."""
+        while self.num_free_cells < num_cells:
+            if not self._evict_one():
+                return False
+        return True
+
+    def drop(self, sequence: int) -> None:
+        """End an active sequence and forget its cells."""
+        del self._private[sequence]
+        self._release(sequence)
+
+    def _evict_one(self, spare: int | None = None) -> bool:
+        oldest = next((s for s in self._idle if s != spare), None)
+        if oldest is None:
+            return False
+        del self._idle[oldest]
+        self._release(oldest)
+        return True
+
+    def _release(self, sequence: int) -> None:
+        self._tree.remove(sequence)
+        self._context.free_cells(sequence)
+        self._free.append(sequence)

@@ -1,0 +1,163 @@
+"""One llama_context and its batch: rows in, logits out. Owned by one thread.
+
+Everything that would abort the process in C is refused here first: sequence ids out of range, rows
+beyond the batch, ranges that are no ranges, use after close.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forethought.config import EngineConfig, KvType
+from forethought.engine.bindings import as_sentence, error_log, llama
+from forethought.engine.plan import MemoryPlan, num_sequence_ids
+from forethought.engine.weights import Weights
+from forethought.errors import DecodeError, ModelLoadError, NotEnoughMemory
+
+# enum ggml_type
+_KV_TYPES: dict[KvType, int] = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q4_0": 2}
+_FLASH_ATTENTION = {None: -1, False: 0, True: 1}
+
+
+@dataclass(slots=True)
+class Row:
+    """One token of a batch; a token that several sequences share is one row with all their ids."""
+
+    token: int
+    position: int
+    sequences: list[int]
+    wants_logits: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A llama_batch over numpy arrays, filled by slices instead of one ctypes call a field."""
+
+    num_rows: int
+    num_sequences: int
+    token: NDArray[np.int32] = field(init=False)
+    pos: NDArray[np.int32] = field(init=False)
+    n_seq_id: NDArray[np.int32] = field(init=False)
+    seq_id: NDArray[np.int32] = field(init=False)
+    seq_pointers: NDArray[np.uintp] = field(init=False)
+    logits: NDArray[np.int8] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.token, self.pos, self.n_seq_id = (np.zeros(self.num_rows, np.int32) for _ in range(3))
+        self.logits = np.zeros(self.num_rows, np.int8)
+        self.seq_id = np.zeros((self.num_rows, self.num_sequences), np.int32)
+        start, stride = self.seq_id.ctypes.data, self.seq_id.strides[0]
+        self.seq_pointers = np.arange(self.num_rows, dtype=np.uintp) * stride + start
+
+    def fill(self, rows: list[Row]) -> Any:
+        count = len(rows)
+        self.token[:count] = [row.token for row in rows]
+        self.pos[:count] = [row.position for row in rows]
+        self.logits[:count] = [row.wants_logits for row in rows]
+        self.n_seq_id[:count] = [len(row.sequences) for row in rows]
+        for index, row in enumerate(rows):
+            self.seq_id[index, : len(row.sequences)] = row.sequences
+        library = llama()
+        batch = library.llama_batch()
+        batch.n_tokens = count
+        for name in ("token", "pos", "n_seq_id", "logits"):
+            kind = dict(library.llama_batch._fields_)[name]
+            setattr(batch, name, ctypes.cast(getattr(self, name).ctypes.data, kind))
+        kind = dict(library.llama_batch._fields_)["seq_id"]
+        batch.seq_id = ctypes.cast(self.seq_pointers.ctypes.data, kind)
+        return batch
+
+
+class Context:
+    """A llama_context with one unified KV cache.
+
+    Raises:
+        NotEnoughMemory: llama.cpp could not allocate it.
+        ModelLoadError: the model's memory cannot be cut back (recurrent and hybrid models).
+    """
+
+    def __init__(self, weights: Weights, config: EngineConfig, plan: MemoryPlan) -> None:
+        library = llama()
+        if library.llama_model_is_recurrent(weights.handle) or library.llama_model_is_hybrid(
+            weights.handle
+        ):
+            raise ModelLoadError(
+                f"{weights.path} is a recurrent or hybrid model: its memory cannot be cut back to "
+                "a thought's start; use a transformer"
+            )
+        params = context_params(config, plan)
+        with error_log() as errors:
+            self.handle = library.llama_init_from_model(weights.handle, params)
+        if not self.handle:
+            raise NotEnoughMemory(
+                f"no context for {weights.path}: {as_sentence(errors)}; it would take {plan}"
+            )
+        self.num_cells = int(library.llama_n_ctx(self.handle))
+        self.num_sequences = num_sequence_ids(config)
+        self.num_rows = int(params.n_batch)
+        self._memory = library.llama_get_memory(self.handle)
+        self._vocabulary_size = int(library.llama_vocab_n_tokens(weights.vocab))
+        self._batch = _Batch(self.num_rows, self.num_sequences)
+
+    def decode(self, rows: list[Row]) -> bool:
+        """Compute `rows`; False where the cache has no room for them (nothing changed then).
+
+        Raises:
+            DecodeError: llama.cpp failed; the cells of these rows are in an unknown state.
+        """
+        assert 0 < len(rows) <= self.num_rows, len(rows)
+        assert all(0 <= s < self.num_sequences for row in rows for s in row.sequences)
+        with error_log() as errors:
+            code = llama().llama_decode(self.handle, self._batch.fill(rows))
+        if code not in (0, 1):
+            raise DecodeError(f"llama_decode returned {code}: {as_sentence(errors)}")
+        return bool(code == 0)
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """Logits after batch row `row` of the last decode, one per token id; valid until the next."""
+        pointer = llama().llama_get_logits_ith(self.handle, row)
+        assert pointer, f"row {row} was not flagged for logits"
+        return np.ctypeslib.as_array(pointer, (self._vocabulary_size,))
+
+    def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
+        """Let sequence `target` share the cells of `source` at positions start..end-1."""
+        assert 0 <= start <= end, (start, end)
+        assert source != target and self._valid(source) and self._valid(target), (source, target)
+        llama().llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def free_cells(self, sequence: int, start: int = 0, end: int = -1) -> None:
+        """Let go of a sequence's cells from `start` up to `end` (-1: to its end)."""
+        assert self._valid(sequence) and start >= 0, (sequence, start)
+        assert llama().llama_memory_seq_rm(self._memory, sequence, start, end)
+
+    def close(self) -> None:
+        """Free the context; safe to call twice."""
+        if self.handle:
+            llama().llama_free(self.handle)
+            self.handle = None
+
+    def _valid(self, sequence: int) -> bool:
+        return 0 <= sequence < self.num_sequences
+
+
+def context_params(config: EngineConfig, plan: MemoryPlan) -> Any:
+    """llama.cpp's context parameters for `config`."""
+    params = llama().llama_context_default_params()
+    params.n_ctx = plan.context_size
+    params.n_seq_max = num_sequence_ids(config)
+    params.n_batch = params.n_ubatch = max(config.batch_tokens, params.n_seq_max)
+    # llama.cpp sizes its logits by this and aborts where it is below n_seq_max
+    params.n_outputs_max = params.n_seq_max
+    # one pool of cells: prefixes are shared by reference, and partial copies do not abort
+    params.kv_unified = True
+    params.n_threads = params.n_threads_batch = config.threads or os.cpu_count() or 1
+    params.type_k = params.type_v = _KV_TYPES[config.kv_type]
+    params.flash_attn_type = _FLASH_ATTENTION[config.flash_attention]
+    params.no_perf = True
+    return params

@@ -1,0 +1,182 @@
+"""The seam between reasoning and whatever runs a model.
+
+`Model` is the one protocol that graphs, nodes and evaluators know. `Scope` carries what belongs to
+one run and not to one call: its cancellation, its deadline, and the meter that counts what the run
+cost. It travels in a context variable, so that an evaluator's calls are metered and cancelled like
+those of the nodes without every signature naming it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypedDict
+
+from forethought.config import SamplingParams
+
+FinishReason = Literal["stop", "eos", "length", "cancelled", "deadline"]
+StopReason = Literal["cancelled", "deadline"]
+
+
+class Message(TypedDict):
+    """One chat turn, as in the OpenAI API."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What calls cost. `prompt_tokens` were computed, `cached_tokens` came from the KV cache,
+    `generated_tokens` were sampled; `seconds` is the calls' share of the engine's busy time."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One continuation of one prompt.
+
+    `tokens` are exactly what was sampled and kept, without the end-of-text token; `text` is their
+    decoded text (cut before a stop string unless `keep_stop`). `finish_reason`: `stop` (a stop
+    string), `eos` (the model ended), `length` (a limit), `cancelled` or `deadline` (the run ended;
+    the text is what there was).
+    """
+
+    text: str
+    tokens: list[int]
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class Model(Protocol):
+    """A language model: batch in, batch out, same order, same length; safe to call from threads.
+
+    `name` identifies the weights; `vocabulary` is a fingerprint: where two models' are equal, token
+    ids may pass between them. `context_size` is the most tokens of a prompt and its continuation.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def vocabulary(self) -> str: ...
+    @property
+    def context_size(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; control tokens spelt out in it stay text."""
+        ...
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of token ids."""
+        ...
+
+    def chat(self, messages: list[Message]) -> list[int]:
+        """Token ids of a conversation under the model's template, assistant turn opened."""
+        ...
+
+    def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
+        """One completion per prompt; equal prompts share their prefix and draw separately."""
+        ...
+
+    def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
+        """Probability that each prompt's next token is one of each choice's ids, by prefill only.
+
+        Returns one row per prompt with one number in [0, 1] per choice. A run that was cancelled or
+        ran out of time raises `RunStopped`: there is no score to report.
+        """
+        ...
+
+
+class RunStopped(Exception):  # noqa: N818 - a signal between layers, as StopIteration is
+    """The run's scope was cancelled or its deadline passed while a score was being computed."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason)
+        self.reason: StopReason = reason
+
+
+@dataclass(slots=True)
+class Scope:
+    """What one run shares with all its model calls. `deadline` is on `time.monotonic()`'s clock."""
+
+    deadline: float | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
+    meter: Meter = field(default_factory=lambda: Meter())
+
+    def stop_reason(self) -> StopReason | None:
+        """Why this run must stop now, or None."""
+        if self.cancel.is_set():
+            return "cancelled"
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return "deadline"
+        return None
+
+
+class Meter:
+    """Counts usage by model and role; many threads may add."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[tuple[str, str], Usage] = {}
+
+    def add(self, model: str, role: str, usage: Usage) -> None:
+        """Add one call's usage under the model's name and a role such as `scored`."""
+        with self._lock:
+            self._totals[model, role] = self._totals.get((model, role), Usage()) + usage
+
+    def totals(self) -> dict[tuple[str, str], Usage]:
+        """Usage so far, by (model, role)."""
+        with self._lock:
+            return dict(self._totals)
+
+
+_scope: ContextVar[Scope | None] = ContextVar("forethought_scope", default=None)
+_role: ContextVar[str] = ContextVar("forethought_role", default="other")
+
+
+@contextmanager
+def run_scope(scope: Scope) -> Iterator[Scope]:
+    """Model calls inside belong to `scope`."""
+    token = _scope.set(scope)
+    try:
+        yield scope
+    finally:
+        _scope.reset(token)
+
+
+@contextmanager
+def metered_as(role: str) -> Iterator[None]:
+    """Model calls inside are metered under `role`."""
+    token = _role.set(role)
+    try:
+        yield
+    finally:
+        _role.reset(token)
+
+
+def current_scope() -> Scope | None:
+    """The scope that the caller runs in, if any."""
+    return _scope.get()
+
+
+def record_usage(model: str, usage: Usage) -> None:
+    """Add usage to the caller's meter under its role; no-op outside a scope. For `Model` authors."""
+    scope = _scope.get()
+    if scope is not None:
+        scope.meter.add(model, _role.get(), usage)
