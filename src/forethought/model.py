@@ -111,16 +111,35 @@ class RunStopped(Exception):  # noqa: N818 - a signal between layers, as StopIte
         self.reason: StopReason = reason
 
 
-@dataclass(slots=True)
-class Scope:
-    """What one run shares with all its model calls. `deadline` is on `time.monotonic()`'s clock."""
+class Meter:
+    """Adds up usage by model name; many threads may add."""
 
-    deadline: float | None = None
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[str, Usage] = {}
+
+    def add(self, model: str, usage: Usage) -> None:
+        """Count one call."""
+        with self._lock:
+            self._totals[model] = self._totals.get(model, Usage()) + usage
+
+    def totals(self) -> dict[str, Usage]:
+        """Usage so far by model name."""
+        with self._lock:
+            return dict(self._totals)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run shares with its model calls: `cancel` ends them, so does `deadline` (on
+    `time.monotonic()`'s clock), and `meter` counts what they cost."""
+
     cancel: threading.Event = field(default_factory=threading.Event)
-    meter: Meter = field(default_factory=lambda: Meter())
+    deadline: float | None = None
+    meter: Meter = field(default_factory=Meter)
 
     def stop_reason(self) -> StopReason | None:
-        """Why this run must stop now, or None."""
+        """Why calls must end now, or None."""
         if self.cancel.is_set():
             return "cancelled"
         if self.deadline is not None and time.monotonic() >= self.deadline:
@@ -128,55 +147,26 @@ class Scope:
         return None
 
 
-class Meter:
-    """Counts usage by model and role; many threads may add."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._totals: dict[tuple[str, str], Usage] = {}
-
-    def add(self, model: str, role: str, usage: Usage) -> None:
-        """Add one call's usage under the model's name and a role such as `scored`."""
-        with self._lock:
-            self._totals[model, role] = self._totals.get((model, role), Usage()) + usage
-
-    def totals(self) -> dict[tuple[str, str], Usage]:
-        """Usage so far, by (model, role)."""
-        with self._lock:
-            return dict(self._totals)
-
-
-_scope: ContextVar[Scope | None] = ContextVar("forethought_scope", default=None)
-_role: ContextVar[str] = ContextVar("forethought_role", default="other")
+_current: ContextVar[Scope | None] = ContextVar("forethought_scope", default=None)
 
 
 @contextmanager
 def run_scope(scope: Scope) -> Iterator[Scope]:
     """Model calls inside belong to `scope`."""
-    token = _scope.set(scope)
+    token = _current.set(scope)
     try:
         yield scope
     finally:
-        _scope.reset(token)
-
-
-@contextmanager
-def metered_as(role: str) -> Iterator[None]:
-    """Model calls inside are metered under `role`."""
-    token = _role.set(role)
-    try:
-        yield
-    finally:
-        _role.reset(token)
+        _current.reset(token)
 
 
 def current_scope() -> Scope | None:
     """The scope that the caller runs in, if any."""
-    return _scope.get()
+    return _current.get()
 
 
 def record_usage(model: str, usage: Usage) -> None:
-    """Add usage to the caller's meter under its role; no-op outside a scope. For `Model` authors."""
-    scope = _scope.get()
+    """Count a call on the caller's meter, if it runs in a scope. For authors of a `Model`."""
+    scope = _current.get()
     if scope is not None:
-        scope.meter.add(model, _role.get(), usage)
+        scope.meter.add(model, usage)

@@ -20,6 +20,8 @@ from typing import Any
 from forethought.errors import MissingExtra
 
 logger = logging.getLogger("forethought.llama")
+# silent unless the application configures logging, as libraries should be
+logging.getLogger("forethought").addHandler(logging.NullHandler())
 
 # enum ggml_log_level of the vendored ggml.h; llama-cpp-python's own table is shifted by one
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}

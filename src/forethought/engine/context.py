@@ -156,8 +156,17 @@ def context_params(config: EngineConfig, plan: MemoryPlan) -> Any:
     params.n_outputs_max = params.n_seq_max
     # one pool of cells: prefixes are shared by reference, and partial copies do not abort
     params.kv_unified = True
-    params.n_threads = params.n_threads_batch = config.threads or os.cpu_count() or 1
+    params.n_threads = params.n_threads_batch = num_threads(config)
     params.type_k = params.type_v = _KV_TYPES[config.kv_type]
     params.flash_attn_type = _FLASH_ATTENTION[config.flash_attention]
     params.no_perf = True
     return params
+
+
+def num_threads(config: EngineConfig) -> int:
+    """Threads per model: as configured, else one per core that this process may use."""
+    if config.threads:
+        return config.threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,14 @@ _NUM_SAMPLING_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """Counts since the engine started. Seconds: `decode` inside llama_decode, `sample` drawing
-    tokens, `busy` all time with work at hand."""
+    """Counts since the engine started. `usage` is that of all prompts served; `decode_seconds`
+    include planning the batch, `sample_seconds` handing out its results."""
 
     usage: Usage = Usage()
     num_steps: int = 0
     num_rows: int = 0
     decode_seconds: float = 0.0
     sample_seconds: float = 0.0
-    busy_seconds: float = 0.0
 
 
 class Engine:
@@ -193,19 +192,18 @@ class Engine:
     def _drop_stopped(self) -> None:
         for sequence in [*self._scheduler.active.values(), *self._scheduler.waiting]:
             if reason := sequence.request.stop_reason():
-                self._scheduler.retire(sequence)
+                self._settle(sequence)
                 sequence.stop(reason, self._vocabulary)
 
     def _step(self) -> None:
         started = time.perf_counter()
         rows = self._scheduler.plan()
-        if not rows:
-            self._end_full()
-            return
         try:
-            while not self._context.decode(rows):
-                self._scheduler.preempt()
-                rows = self._scheduler.plan()
+            while rows and not self._context.decode(rows):
+                rows = self._scheduler.plan() if self._scheduler.preempt() else []
+            if not rows:
+                self._end_full()
+                return
         except DecodeError as error:
             for sequence in self._scheduler.drop_active():
                 sequence.close()
@@ -219,20 +217,19 @@ class Engine:
     def _end_full(self) -> None:
         """The only active sequence has filled the cache: it ends here."""
         (sequence,) = self._scheduler.active.values()
-        self._scheduler.retire(sequence)
+        self._settle(sequence)
         sequence.finish("length", self._vocabulary)
+
+    def _settle(self, sequence: Sequence) -> None:
+        """Take a sequence out and count what it has cost, before its caller is told."""
+        self._scheduler.retire(sequence)
+        sequence.request.usage += sequence.usage
+        self._stats = replace(self._stats, usage=self._stats.usage + sequence.usage)
 
     def _hand_out(self, rows: list[Row]) -> None:
         """Draw tokens and read probabilities where the rows' logits are the newest."""
         started = time.perf_counter()
-        due = [
-            (self._scheduler.active[number], index)
-            for index, row in enumerate(rows)
-            if row.wants_logits
-            for number in row.sequences
-            if self._scheduler.active[number].num_computed
-            == len(self._scheduler.active[number].tokens)
-        ]
+        due = self._scheduler.due(rows)
         drawing = [(s, index) for s, index in due if s.request.params is not None]
         # draws of one step are independent, and llama.cpp lets go of the GIL
         tokens = self._samplers.map(lambda d: d[0].sample(self._context.handle, d[1]), drawing)
@@ -247,11 +244,11 @@ class Engine:
             sequence.seconds += share
         for (sequence, _), token in draws:
             if reason := sequence.accept(token, self._vocabulary):
-                self._scheduler.retire(sequence)
+                self._settle(sequence)
                 sequence.finish(reason, self._vocabulary)
         for sequence, score in scores:
-            self._scheduler.retire(sequence)
-            sequence.request.deliver(sequence.index, score, sequence.usage)
+            self._settle(sequence)
+            sequence.request.deliver(sequence.index, score)
 
     def _probabilities(self, row: int, choices: list[list[int]]) -> list[float]:
         logits = self._context.logits(row).astype(np.float64)
@@ -262,13 +259,12 @@ class Engine:
     def _count(self, rows: list[Row], times: tuple[float, float, float]) -> None:
         started, decoded, ended = times
         stats = self._stats
-        self._stats = EngineStats(
-            usage=stats.usage,
+        self._stats = replace(
+            stats,
             num_steps=stats.num_steps + 1,
             num_rows=stats.num_rows + len(rows),
             decode_seconds=stats.decode_seconds + decoded - started,
             sample_seconds=stats.sample_seconds + ended - decoded,
-            busy_seconds=stats.busy_seconds + ended - started,
         )
 
     def _fail_all(self, error: BaseException) -> None:

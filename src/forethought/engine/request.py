@@ -35,10 +35,9 @@ class Request:
         """Why the run that asks must stop now, or None."""
         return self.scope.stop_reason() if self.scope else None
 
-    def deliver(self, index: int, result: object, usage: Usage) -> None:
+    def deliver(self, index: int, result: object) -> None:
         """Take one prompt's result; the last one wakes the caller."""
         self.results[index] = result
-        self.usage += usage
         self._num_open -= 1
         if self._num_open == 0 and not self.future.done():
             self.future.set_result(self.results)
@@ -113,8 +112,7 @@ class Sequence:
             data = vocabulary.to_bytes(tokens)
         cut = stop_position(data, params, 0) if reason == "stop" and not params.keep_stop else None
         text = data[:cut].decode("utf-8", "replace")
-        completion = Completion(text, tokens, reason, self.usage)
-        self.request.deliver(self.index, completion, self.usage)
+        self.request.deliver(self.index, Completion(text, tokens, reason, self.usage))
         self.close()
 
     def stop(self, reason: StopReason, vocabulary: Vocabulary) -> None:

@@ -39,20 +39,24 @@ class Scheduler:
             rows = self._rows()
             if self._cache.make_room(len(rows)):
                 return rows
-            if len(self.active) == 1:
+            if not self.preempt():
                 return []
-            self.preempt()
 
-    def preempt(self) -> None:
-        """Put the youngest active sequence back to wait; what it computed is forgotten."""
+    def preempt(self) -> bool:
+        """Put the youngest active sequence back to wait, what it computed forgotten; False where it
+        is the only one."""
+        if len(self.active) == 1:
+            return False
         youngest = max(self.active.values(), key=lambda sequence: sequence.age)
         del self.active[youngest.id]
         self._cache.drop(youngest.id)
         youngest.id, youngest.num_computed = -1, 0
         self.waiting.appendleft(youngest)
+        return True
 
     def advance(self, rows: list[Row], seconds: float) -> None:
         """Count what a step has computed; its time is shared by the rows."""
+        prefilling: dict[int, Sequence] = {}
         for row in rows:
             owner = self.active[row.sequences[0]]
             owner.seconds += seconds / len(rows)
@@ -60,11 +64,26 @@ class Scheduler:
             for number in row.sequences:
                 sequence = self.active[number]
                 if sequence.is_prefilling:
+                    prefilling[number] = sequence
                     sequence.num_prefilled += sequence is owner
                     sequence.num_cached += sequence is not owner
                 sequence.num_computed += 1
-                if row.wants_logits and not sequence.sampled:
-                    self._cache.publish(number, sequence.tokens[: sequence.num_computed])
+        # at once, so that a cell which several share is counted while any of them lives
+        for number, sequence in prefilling.items():
+            self._cache.publish(number, sequence.tokens[: sequence.num_computed])
+
+    def due(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
+        """Sequences whose next token the step has decided, with the index of the deciding row.
+
+        Of the sequences that share a row, it may be the last token of some only.
+        """
+        owners = [
+            (self.active[number], index)
+            for index, row in enumerate(rows)
+            if row.wants_logits
+            for number in row.sequences
+        ]
+        return [(s, index) for s, index in owners if rows[index].position == len(s.tokens) - 1]
 
     def retire(self, sequence: Sequence) -> None:
         """Take a finished sequence out; its computed prefix stays shareable."""

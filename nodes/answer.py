@@ -1,0 +1,150 @@
+"""The last node: the answer of the best finished path, or the best path so far brought to an end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from forethought.config import SamplingParams, SearchConfig
+from forethought.evaluators import path_tokens
+from forethought.model import Model
+from forethought.nodes.state import (
+    SearchRuntime,
+    SearchState,
+    entries_of,
+    next_id,
+    node_scope,
+    tell,
+)
+from forethought.prompts import Task, task_named
+from forethought.stores import ThresholdKey, ThresholdStore
+from forethought.thoughts import (
+    Answer,
+    EndReason,
+    LedgerEntry,
+    Thought,
+    close_ledger,
+    merge_entries,
+    path_to,
+)
+
+_ANSWER_TOKENS = 64
+_CODE_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAnswer:
+    """Picks among finished paths; where there is none, the target closes the best open one with
+    the task's answer cue, greedily. A cancelled run gets its best path as it stands."""
+
+    model: Model
+    store: ThresholdStore | None
+    key: ThresholdKey
+
+    def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
+        config = runtime.context
+        task = task_named(config.task)
+        tree = [*state["thoughts"], *state["candidates"]]
+        entries: list[LedgerEntry] = []
+        added: list[Thought] = []
+        reason: EndReason = "answer"
+        if state["finished"]:
+            path = choose_path(state, config, task)
+        else:
+            reason = state["stop"] or "limit"
+            path = best_open_path(state, tree)
+            with node_scope(state, config, answering=True) as scope:
+                ending = self._close(state, path, task)
+            entries = entries_of(scope, "answered")
+            if ending is not None:
+                added, path = [ending], [*path, ending]
+        text = "".join(thought.text for thought in path).strip()
+        ledger = close_ledger(merge_entries(state["ledger"], entries), tree)
+        answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        tell(runtime, "answered", answer=answer)
+        self._remember(state, config)
+        undecided = [t.marked("pruned") if t.status == "proposed" else t for t in state["candidates"]]
+        return {
+            "answer": answer,
+            "ledger": entries,
+            "thoughts": undecided + added,
+            "candidates": [],
+        }
+
+    def _remember(self, state: SearchState, config: SearchConfig) -> None:
+        """Tell the store what this run's target scores have set; once, by the run's id."""
+        learned = learned_thresholds([*state["thoughts"], *state["candidates"]], state)
+        if self.store is not None and learned:
+            key = replace(self.key, task=config.task)
+            self.store.observe(key, thresholds=learned, observation_id=state["run_id"])
+
+    def _close(self, state: SearchState, path: list[Thought], task: Task) -> Thought | None:
+        """The forced end of a path, or None where the run may not write any more."""
+        cue = task.answer_cue
+        opening = self.model.chat(task.messages(state["question"]))
+        tokens = self.model.encode(cue)
+        prompt = opening + path_tokens(self.model, path) + tokens
+        limit = _CODE_TOKENS if "```" in cue else _ANSWER_TOKENS
+        limit = min(limit, self.model.context_size - len(prompt) - 1)
+        if limit < 1:
+            return None
+        params = SamplingParams(
+            temperature=0.0, max_tokens=limit, stop=(task.answer_close,), keep_stop=True
+        )
+        (completion,) = self.model.generate([prompt], params)
+        if not completion.text.strip():
+            return None
+        return Thought(
+            id=next_id(state),
+            parent=path[-1].id if path else 0,
+            depth=len(path) + 1,
+            text=cue + completion.text,
+            tokens=tokens + completion.tokens,
+            vocabulary=self.model.vocabulary,
+            source="target",
+            is_terminal=True,
+            usage=completion.usage,
+            status="final",
+        )
+
+
+def choose_path(state: SearchState, config: SearchConfig, task: Task) -> list[Thought]:
+    """The finished path with the best last score; by vote, the best of the answer whose paths'
+    scores sum highest (OpenR, `prm_last_vote`)."""
+    paths = [path_to(end, state["thoughts"]) for end in state["finished"]]
+    paths.sort(key=lambda path: path[-1].score or 0.0, reverse=True)
+    if config.answer_by == "best":
+        return paths[0]
+    votes: dict[str, float] = {}
+    for path in paths:
+        answer = task.answer_of("".join(t.text for t in path))
+        votes[answer] = votes.get(answer, 0.0) + (path[-1].score or 0.0)
+    winner = max(votes, key=lambda answer: votes[answer])
+    return next(p for p in paths if task.answer_of("".join(t.text for t in p)) == winner)
+
+
+def learned_thresholds(tree: list[Thought], state: SearchState) -> dict[int, float]:
+    """Thresholds by depth that target scores of this run have moved; the others say nothing new.
+
+    Depth 1 has none of its own: what the root's thoughts set for depth 2 stands for it.
+    """
+    scored = {t.depth for t in tree if t.source == "target" and t.score is not None}
+    betas = state["thresholds"]
+    learned = {depth + 1: betas[depth + 1] for depth in scored if depth + 1 in betas}
+    return {1: learned[2], **learned} if 2 in learned else learned
+
+
+def best_open_path(state: SearchState, tree: list[Thought]) -> list[Thought]:
+    """The best path that did not end: by the score of its last thought, deepest first.
+
+    Thoughts in work count too: when the run is stopped before anything was selected, they are all
+    there is.
+    """
+    open_ids = {*state["frontier"], *(t.id for t in state["candidates"] if t.status != "rejected")}
+    ends = [t for t in tree if t.id in open_ids]
+    if not ends:
+        ends = [t for t in tree if t.status in ("accepted", "revised")]
+    if not ends:
+        return []
+    best = max(ends, key=lambda t: (t.score is not None, t.depth, t.score or 0.0))
+    return path_to(best.id, tree)

@@ -1,0 +1,57 @@
+"""All candidates without a score get one, in one batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from forethought.errors import EvaluatorError
+from forethought.evaluators import Evaluator
+from forethought.model import RunStopped
+from forethought.nodes.state import (
+    SearchRuntime,
+    SearchState,
+    entries_of,
+    node_scope,
+    parent_path,
+    tell,
+)
+from forethought.thoughts import Thought
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """V(z) for every candidate z in its context, by its last step (OpenR's aggregation)."""
+
+    evaluator: Evaluator
+
+    def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
+        new = [thought for thought in state["candidates"] if thought.score is None]
+        if not new or state["stop"]:
+            return {}
+        paths = [[*parent_path(state, thought.parent), thought] for thought in new]
+        tell(runtime, "scoring", depth=state["depth"], count=len(new))
+        with node_scope(state, runtime.context) as scope:
+            try:
+                scores = self.evaluator.score(state["question"], paths)
+            except RunStopped as stopped:
+                return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
+        check_scores(scores, len(paths), self.evaluator.name)
+        by_id = {t.id: replace(t, score=float(s)) for t, s in zip(new, scores, strict=True)}
+        tell(runtime, "scored", thoughts=list(by_id.values()))
+        candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]
+        return {"candidates": candidates, "ledger": entries_of(scope, "scored")}
+
+
+def check_scores(scores: list[float], count: int, name: str) -> None:
+    """Refuse what is no list of `count` numbers in [0, 1].
+
+    Raises:
+        EvaluatorError: with the offending value.
+    """
+    if len(scores) != count:
+        raise EvaluatorError(f"evaluator {name} gave {len(scores)} scores for {count} thoughts")
+    for score in scores:
+        if not math.isfinite(score) or not 0.0 <= score <= 1.0:
+            raise EvaluatorError(f"evaluator {name} gave the score {score}, which is not in 0..1")

@@ -1,0 +1,49 @@
+"""The target writes whole thoughts from the parent: replacements, extra ones, and the root's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from forethought.model import Model
+from forethought.nodes.state import SearchRuntime, SearchState, entries_of, node_scope, tell
+from forethought.nodes.writing import write_thoughts
+from forethought.prompts import task_named
+
+_ATTEMPTS = 3  # OpenR gives a node up after three fruitless tries
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """What the target owes each parent, in one batch; not an edit of the rejected text, and not
+    shown it (SpecSearch, correction step). A parent left with nothing at all is tried again."""
+
+    model: Model
+
+    def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
+        config, counts = runtime.context, state["needs"]
+        tell(runtime, "revising", depth=state["depth"], count=sum(counts.values()))
+        working = state.copy()
+        with node_scope(state, config) as scope:
+            for attempt in range(_ATTEMPTS):
+                new = write_thoughts(
+                    working,
+                    model=self.model,
+                    source="target",
+                    counts=counts,
+                    config=config,
+                    task=task_named(config.task),
+                    attempt=attempt,
+                )
+                working["candidates"] = working["candidates"] + new
+                alive = {t.parent for t in working["candidates"] if t.status != "rejected"}
+                counts = {parent: n for parent, n in counts.items() if parent not in alive}
+                if not counts or scope.stop_reason():
+                    break
+        known = len(state["candidates"])
+        tell(runtime, "proposed", thoughts=working["candidates"][known:])
+        return {
+            "candidates": working["candidates"],
+            "ledger": entries_of(scope, "revised"),
+            "stop": scope.stop_reason(),
+        }

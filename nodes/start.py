@@ -1,0 +1,43 @@
+"""The first node: an empty tree, and the thresholds that earlier runs have left."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any
+
+from forethought.errors import SearchError
+from forethought.nodes.state import SearchInput, SearchRuntime
+from forethought.stores import ThresholdKey, ThresholdStore
+from forethought.thoughts import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Prepares the root. With `init="store"` the draft may begin at once; otherwise the target owes
+    the root all its thoughts (SpecSearch's initialisation)."""
+
+    store: ThresholdStore | None
+    key: ThresholdKey
+
+    def __call__(self, state: SearchInput, runtime: SearchRuntime) -> dict[str, Any]:
+        config = runtime.context
+        if not state["question"].strip():
+            raise SearchError("the question is empty: give some text to think about")
+        thresholds: dict[int, float] = {}
+        if config.init == "store" and self.store is not None:
+            thresholds = self.store.warm_start(replace(self.key, task=config.task))
+        can_draft = config.policy == "ema" and 1 in thresholds
+        return {
+            "started_at": time.time(),
+            "run_id": uuid.uuid4().hex,
+            "depth": 1,
+            "needs": {} if can_draft else {ROOT: config.tree_width},
+            "candidates": [],
+            "frontier": [ROOT],
+            "finished": [],
+            "thresholds": thresholds,
+            "stop": None,
+            "answer": None,
+        }

@@ -1,0 +1,42 @@
+"""Forethought: speculative reasoning in LangGraph.
+
+A small local model drafts thoughts, an evaluator scores them, a large model writes what was not
+good enough. Start with `solve` and `spec_search`; everything importable is listed in `__all__`.
+"""
+
+from importlib.metadata import version
+
+from forethought.config import EngineConfig, SamplingParams, SearchConfig
+from forethought.engine import Engine, ScriptedModel
+from forethought.errors import ForethoughtError
+from forethought.evaluators import Evaluator, Judge
+from forethought.graphs import spec_search
+from forethought.model import Model, Scope
+from forethought.models import resolve
+from forethought.prompts import TASKS
+from forethought.solve import Solution, solve
+from forethought.stores import ThresholdStore
+from forethought.thoughts import Answer, Thought
+
+__version__ = version("forethought")
+
+__all__ = [
+    "TASKS",
+    "Answer",
+    "Engine",
+    "EngineConfig",
+    "Evaluator",
+    "ForethoughtError",
+    "Judge",
+    "Model",
+    "SamplingParams",
+    "Scope",
+    "ScriptedModel",
+    "SearchConfig",
+    "Solution",
+    "Thought",
+    "ThresholdStore",
+    "resolve",
+    "solve",
+    "spec_search",
+]

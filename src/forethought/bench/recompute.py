@@ -1,0 +1,80 @@
+"""How often a prompt token is computed that had been computed before."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from forethought.config import SamplingParams
+from forethought.engine import Engine
+from forethought.engine.radix import RadixTree
+from forethought.model import Completion, Message, Scope, Usage, current_scope, run_scope
+
+
+@dataclass(slots=True)
+class Recorder:
+    """A `Model` that passes every call on, and remembers every prefix that was ever computed.
+
+    `num_computed` counts the prompt tokens that the engine computed, `num_new` those that no
+    earlier call had computed; the difference was computed twice.
+    """
+
+    engine: Engine
+    num_computed: int = 0
+    num_new: int = 0
+    _seen: RadixTree = field(default_factory=RadixTree)
+    _ids: itertools.count[int] = field(default_factory=itertools.count)
+
+    @property
+    def name(self) -> str:
+        """The engine's."""
+        return self.engine.name
+
+    @property
+    def vocabulary(self) -> str:
+        """The engine's."""
+        return self.engine.vocabulary
+
+    @property
+    def context_size(self) -> int:
+        """The engine's."""
+        return self.engine.context_size
+
+    def encode(self, text: str) -> list[int]:
+        """The engine's."""
+        return self.engine.encode(text)
+
+    def decode(self, tokens: list[int]) -> str:
+        """The engine's."""
+        return self.engine.decode(tokens)
+
+    def chat(self, messages: list[Message]) -> list[int]:
+        """The engine's."""
+        return self.engine.chat(messages)
+
+    def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
+        """The engine's, prompts and what was sampled remembered."""
+        self._remember(prompts)
+        completions = self.engine.generate(prompts, params)
+        self.num_computed += sum(c.usage.prompt_tokens for c in completions)
+        for prompt, completion in zip(prompts, completions, strict=True):
+            # the last sampled token has not been computed yet
+            self._seen.insert(next(self._ids), prompt + completion.tokens[:-1])
+        return completions
+
+    def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
+        """The engine's, prompts remembered."""
+        self._remember(prompts)
+        outer = current_scope() or Scope()
+        with run_scope(Scope(outer.cancel, outer.deadline)) as scope:
+            rows = self.engine.probs(prompts, choices)
+        usage = scope.meter.totals().get(self.name, Usage())
+        outer.meter.add(self.name, usage)
+        self.num_computed += usage.prompt_tokens
+        return rows
+
+    def _remember(self, prompts: list[list[int]]) -> None:
+        for prompt in prompts:
+            known, _ = self._seen.match(prompt)
+            self.num_new += len(prompt) - known
+            self._seen.insert(next(self._ids), prompt)

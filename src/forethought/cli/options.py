@@ -1,0 +1,103 @@
+"""Command-line options made from the settings' own dataclasses: one default, in one place."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import click
+
+from forethought.config import EngineConfig, SearchConfig
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+HELP = {
+    "task": "What kind of question it is: math, code or general.",
+    "tree_width": "N: thoughts wanted per open path and step.",
+    "beam_width": "B: paths kept open, and finished paths wanted.",
+    "max_depth": "Most steps of a path.",
+    "policy": "'ema' drafts; 'never' lets the target write everything.",
+    "theta": "Weight of the old threshold in the moving average.",
+    "theta_estimator": "What the target's scores are summed up by.",
+    "estimator_pool": "Whose scores move the threshold.",
+    "init_estimator": "As --theta-estimator, for the first threshold.",
+    "init": "First threshold from the target's thoughts, or from the store.",
+    "ucb_c": "Width of the upper confidence bound.",
+    "draft_multiplier": "m: the draft writes m * N candidates per open path.",
+    "extra_large_thoughts": "Thoughts of the target beside the replacements, per open path.",
+    "thought_tokens": "Most tokens of one thought.",
+    "max_tokens": "Most sampled tokens of the run.",
+    "temperature": "Sampling temperature; 0 is greedy.",
+    "top_p": "Nucleus sampling; 1 is off.",
+    "top_k": "Most likely tokens to draw from; 0 is off.",
+    "min_p": "Least share of the likeliest token's probability; 0 is off.",
+    "seed": "Fixes every draw.",
+    "answer_by": "The best finished path, or a vote weighted by score.",
+    "deadline": "Seconds until the best answer so far is wanted.",
+    "context_size": "Tokens of KV cache per model; 0 chooses.",
+    "threads": "Threads per model; 0 is one per core.",
+    "gpu_layers": "Layers on the GPU: -1 all; unset: all where the build can.",
+    "split_mode": "How layers are spread over several GPUs.",
+    "main_gpu": "The GPU that is used alone, or for small tensors.",
+    "kv_type": "Type of the KV cache.",
+}
+
+_ENGINE_NAMES = ("context_size", "threads", "gpu_layers", "split_mode", "main_gpu", "kv_type")
+
+
+def search_options(command: Command) -> Command:
+    """Every setting of `SearchConfig` as an option."""
+    return _with_options(command, SearchConfig, tuple(f.name for f in fields(SearchConfig)))
+
+
+def engine_options(command: Command) -> Command:
+    """The settings of `EngineConfig` that are a user's to choose, as options."""
+    return _with_options(command, EngineConfig, _ENGINE_NAMES)
+
+
+def search_config(options: dict[str, Any]) -> SearchConfig:
+    """The settings that the options give.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    return SearchConfig(**{f.name: options[f.name] for f in fields(SearchConfig)})
+
+
+def engine_config(options: dict[str, Any]) -> EngineConfig:
+    """The placement that the options give.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    return EngineConfig(**{name: options[name] for name in _ENGINE_NAMES})
+
+
+def _with_options(command: Command, config: type, names: tuple[str, ...]) -> Command:
+    hints = get_type_hints(config)
+    for field in reversed([f for f in fields(config) if f.name in names]):
+        command = _option(field, hints[field.name])(command)
+    return command
+
+
+def _option(field: Field[Any], hint: Any) -> Callable[[Command], Command]:
+    assert field.default is not MISSING
+    flag = "--context" if field.name == "context_size" else "--" + field.name.replace("_", "-")
+    return click.option(
+        flag,
+        field.name,
+        type=_click_type(hint),
+        default=field.default,
+        show_default=field.default is not None,
+        help=HELP[field.name],
+    )
+
+
+def _click_type(hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is Literal:
+        return click.Choice(get_args(hint))
+    return hint

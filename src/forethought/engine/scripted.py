@@ -1,0 +1,116 @@
+"""A model without weights, for tests: it says what a script tells it to.
+
+Its tokens are Unicode code points, so that token ids, prefixes and stop strings behave as with a
+real model. It keeps the contract of `forethought.model.Model`, scopes and usage included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from forethought.config import SamplingParams, require
+from forethought.errors import PromptTooLong
+from forethought.model import (
+    Completion,
+    FinishReason,
+    Message,
+    RunStopped,
+    Usage,
+    current_scope,
+    record_usage,
+)
+
+Reply = Callable[[str, int, int], str]
+Judgement = Callable[[str], list[float]]
+
+
+class ScriptedModel:
+    """Replies come from a function, not from weights.
+
+    Args:
+        reply: called with the prompt's text, the seed, and the prompt's index in its batch; returns
+            what the model would go on to write until its end of text.
+        judge: called with a prompt's text; returns one probability in [0, 1] per choice. Without it
+            every choice is equally likely.
+        name: the model's name.
+        vocabulary: fingerprint; give two models different ones to act as a pair that cannot
+            exchange token ids.
+        context_size: longest prompt in characters.
+    """
+
+    def __init__(
+        self,
+        reply: Reply,
+        *,
+        judge: Judgement | None = None,
+        name: str = "scripted",
+        vocabulary: str = "code points",
+        context_size: int = 1_000_000,
+    ) -> None:
+        self._reply = reply
+        self._judge = judge
+        self.name = name
+        self.vocabulary = vocabulary
+        self.context_size = context_size
+
+    def encode(self, text: str) -> list[int]:
+        """One code point per character."""
+        return [ord(character) for character in text]
+
+    def decode(self, tokens: list[int]) -> str:
+        """The characters of the code points."""
+        return "".join(map(chr, tokens))
+
+    def chat(self, messages: list[Message]) -> list[int]:
+        """`role: content` lines, then the assistant's turn opened."""
+        turns = "".join(f"{message['role']}: {message['content']}\n" for message in messages)
+        return self.encode(turns + "assistant: ")
+
+    def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
+        """The script's replies, cut as `params` says."""
+        self._check(prompts)
+        scope = current_scope()
+        reason = scope.stop_reason() if scope else None
+        completions = []
+        for index, prompt in enumerate(prompts):
+            reply = "" if reason else self._reply(self.decode(prompt), params.seed, index)
+            text, finish = cut_reply(reply, params)
+            usage = Usage(prompt_tokens=len(prompt), generated_tokens=len(text))
+            record_usage(self.name, usage)
+            completions.append(Completion(text, self.encode(text), reason or finish, usage))
+        return completions
+
+    def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
+        """What the script judges; `RunStopped` where the caller's run has stopped."""
+        self._check(prompts)
+        scope = current_scope()
+        if scope and (reason := scope.stop_reason()):
+            raise RunStopped(reason)
+        rows = []
+        for prompt in prompts:
+            record_usage(self.name, Usage(prompt_tokens=len(prompt)))
+            row = self._judge(self.decode(prompt)) if self._judge else [1 / len(choices)] * len(choices)
+            require(len(row) == len(choices), f"judge gave {len(row)} numbers for {len(choices)}")
+            rows.append(row)
+        return rows
+
+    def _check(self, prompts: list[list[int]]) -> None:
+        for prompt in prompts:
+            if not 0 < len(prompt) < self.context_size:
+                raise PromptTooLong(
+                    f"a prompt of {len(prompt)} tokens does not fit {self.context_size}"
+                )
+
+
+def cut_reply(reply: str, params: SamplingParams) -> tuple[str, FinishReason]:
+    """Cut a reply at its first stop string or its length limit, as the engine would."""
+    start = len(reply) - len(reply.lstrip()) if params.keep_stop else 0
+    found = [(reply.find(stop, start), stop) for stop in params.stop if stop in reply[start:]]
+    if found:
+        position, stop = min(found)
+        end = position + len(stop)
+        if end <= params.max_tokens:
+            return reply[: end if params.keep_stop else position], "stop"
+    if len(reply) > params.max_tokens:
+        return reply[: params.max_tokens], "length"
+    return reply, "eos"

@@ -1,0 +1,124 @@
+"""Continuous batching and prefix sharing against a plain model of the KV cache."""
+
+from __future__ import annotations
+
+import random
+from typing import cast
+
+import pytest
+
+from fake_context import FakeContext
+from forethought.config import SamplingParams
+from forethought.engine.cache import PrefixCache
+from forethought.engine.context import Context
+from forethought.engine.request import Request, Sequence
+from forethought.engine.scheduler import Scheduler, prefill_rows
+
+
+def make_scheduler(context: FakeContext, *, max_sequences: int = 8) -> tuple[Scheduler, PrefixCache]:
+    cache = PrefixCache(cast("Context", context))
+    rows = context.num_rows
+    return Scheduler(cache, max_sequences=max_sequences, max_rows=rows), cache
+
+
+def submit(scheduler: Scheduler, prompts: list[list[int]]) -> list[Sequence]:
+    request = Request(prompts, None, params=SamplingParams())
+    sequences = [Sequence(request, i, list(prompt)) for i, prompt in enumerate(prompts)]
+    scheduler.waiting.extend(sequences)
+    return sequences
+
+
+def step(scheduler: Scheduler, context: FakeContext) -> list[Sequence]:
+    """One step; returns the sequences whose next token is due."""
+    rows = scheduler.plan()
+    assert rows
+    while not context.decode(rows):
+        assert scheduler.preempt()
+        rows = scheduler.plan()
+    scheduler.advance(rows, 1.0)
+    return [sequence for sequence, _ in scheduler.due(rows)]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_mix_of_prompts_keeps_the_cache_true_and_the_count_exact(seed: int) -> None:
+    chance = random.Random(seed)
+    context = FakeContext(num_cells=chance.choice([60, 120, 400]), num_sequences=12, num_rows=24)
+    scheduler, cache = make_scheduler(context, max_sequences=6)
+    stems = [[chance.randrange(3) for _ in range(chance.randrange(1, 25))] for _ in range(4)]
+    unfinished: set[int] = set()
+    for _ in range(400):
+        if chance.random() < 0.2 and len(unfinished) < 20:
+            stem = chance.choice(stems)
+            prompts = [
+                stem + [chance.randrange(3) for _ in range(chance.randrange(1, 12))]
+                for _ in range(chance.randrange(1, 5))
+            ]
+            unfinished |= {id(s) for s in submit(scheduler, prompts)}
+        if not scheduler.is_busy:
+            continue
+        for sequence in step(scheduler, context):
+            assert context.text(sequence.id) == sequence.tokens
+            if chance.random() < 0.3 or len(sequence.tokens) > 45:
+                unfinished.discard(id(sequence))
+                scheduler.retire(sequence)
+            else:
+                sequence.tokens.append(chance.randrange(3))
+                sequence.sampled.append(sequence.tokens[-1])
+        assert context.num_cells - cache.num_free_cells == len(context.cells)
+
+
+def test_equal_prompts_are_computed_once() -> None:
+    context = FakeContext(num_cells=100, num_sequences=8)
+    scheduler, _ = make_scheduler(context)
+    submit(scheduler, [[1, 2, 3, 4]] * 4)
+    due = step(scheduler, context)
+    assert len(due) == 4
+    assert len(context.cells) == 4
+
+
+def test_prompts_that_branch_share_their_trunk() -> None:
+    context = FakeContext(num_cells=100, num_sequences=8)
+    scheduler, _ = make_scheduler(context)
+    due = submit(scheduler, [[1, 2, 3, 7], [1, 2, 3, 8, 9], [1, 2, 4]])
+    assert {s.index for s in step(scheduler, context)} == {0, 1, 2}
+    assert len(context.cells) == 3 + 1 + 2 + 1
+    assert [s.num_prefilled for s in due] == [4, 2, 1]
+    assert [s.num_cached for s in due] == [0, 3, 2]
+
+
+def test_a_prompt_that_is_a_prefix_of_another_is_due_once_at_its_own_end() -> None:
+    context = FakeContext(num_cells=100, num_sequences=8)
+    scheduler, _ = make_scheduler(context)
+    submit(scheduler, [[1, 2], [1, 2, 3]])
+    rows = scheduler.plan()
+    assert context.decode(rows)
+    scheduler.advance(rows, 1.0)
+    assert [(s.index, rows[i].position) for s, i in scheduler.due(rows)] == [(0, 1), (1, 2)]
+
+
+def test_a_later_prompt_takes_its_prefix_from_the_cache_but_never_its_last_token() -> None:
+    context = FakeContext(num_cells=100, num_sequences=8)
+    scheduler, _ = make_scheduler(context)
+    (first,) = submit(scheduler, [[1, 2, 3, 4]])
+    step(scheduler, context)
+    scheduler.retire(first)
+    (second,) = submit(scheduler, [[1, 2, 3, 4]])
+    step(scheduler, context)
+    assert (second.num_cached, second.num_prefilled) == (3, 1)
+
+
+def test_a_budget_that_cuts_the_trie_leaves_no_gaps() -> None:
+    request = Request([], None)
+    prompts = [[1, 2, 3, 4, 5], [1, 2, 3, 9, 9, 9], [1, 2, 8]]
+    for budget in range(1, 10):
+        context = FakeContext(num_cells=100, num_sequences=8)
+        sequences = [Sequence(request, i, p, id=i) for i, p in enumerate(prompts)]
+        while any(s.num_computed < len(s.tokens) for s in sequences):
+            todo = [s for s in sequences if s.num_computed < len(s.tokens)]
+            rows = prefill_rows(todo, budget)
+            assert 0 < len(rows) <= budget
+            assert context.decode(rows)
+            for row in rows:
+                for number in row.sequences:
+                    sequences[number].num_computed += 1
+        assert [context.text(i) for i in range(3)] == prompts
