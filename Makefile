@@ -1,0 +1,51 @@
+# Two commands do everything: `make solve` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+DRAFT := qwen2.5-coder-0.5b
+TARGET := qwen2.5-coder-1.5b
+
+# the question reaches the shell as an environment variable, so that no quote in it can break out
+export Q
+
+.PHONY: help solve test check clean
+
+help:
+	@echo "make solve [Q='...']  set up, fetch the default model pair, think about a question"
+	@echo "make test             set up, fetch what the tests need, run the whole suite"
+	@echo "make check            ruff, mypy --strict, pyright"
+
+solve: .venv/run
+	@$(BIN)/forethought models pull $(DRAFT) $(TARGET)
+	@if [ -n "$$Q" ]; then printf '%s' "$$Q" | $(BIN)/forethought solve -; \
+	else $(BIN)/forethought solve --file examples/question.txt; fi
+
+test: .venv/dev
+	$(BIN)/forethought models pull smollm2-135m $(DRAFT) $(TARGET)
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv build src/*.egg-info
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 2; }
+	$(PYTHON) -m venv .venv
+
+# the stamps hold what is installed; setuptools would reuse a stale build folder
+.venv/run: pyproject.toml | .venv/bin/python
+	@command -v c++ >/dev/null || { echo "A C++ compiler is needed to build llama.cpp: see README.md, Requirements"; exit 2; }
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --editable '.[llama]'
+	@touch $@
+
+.venv/dev: pyproject.toml | .venv/bin/python
+	@command -v c++ >/dev/null || { echo "A C++ compiler is needed to build llama.cpp: see README.md, Requirements"; exit 2; }
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/run
