@@ -63,7 +63,11 @@ class WriteAnswer:
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "answered", answer=answer)
         self._remember(state, config)
-        undecided = [t.marked("pruned") if t.status == "proposed" else t for t in state["candidates"]]
+        on_path = {thought.id for thought in path}
+        undecided = [
+            t.marked("pruned") if t.status == "proposed" and t.id not in on_path else t
+            for t in state["candidates"]
+        ]
         return {
             "answer": answer,
             "ledger": entries,
@@ -79,7 +83,9 @@ class WriteAnswer:
             self.store.observe(key, thresholds=learned, observation_id=state["run_id"])
 
     def _close(self, state: SearchState, path: list[Thought], task: Task) -> Thought | None:
-        """The forced end of a path, or None where the run may not write any more."""
+        """The forced end of a path; None where it has ended, or the run may not write any more."""
+        if path and path[-1].is_terminal:
+            return None
         cue = task.answer_cue
         opening = self.model.chat(task.messages(state["question"]))
         tokens = self.model.encode(cue)
@@ -135,10 +141,10 @@ def learned_thresholds(tree: list[Thought], state: SearchState) -> dict[int, flo
 
 
 def best_open_path(state: SearchState, tree: list[Thought]) -> list[Thought]:
-    """The best path that did not end: by the score of its last thought, deepest first.
+    """The best path that was not selected as finished: by its last thought's score, deepest first.
 
-    Thoughts in work count too: when the run is stopped before anything was selected, they are all
-    there is.
+    Thoughts in work count too, and may have ended: when the run is stopped before anything was
+    selected, they are all there is.
     """
     open_ids = {*state["frontier"], *(t.id for t in state["candidates"] if t.status != "rejected")}
     ends = [t for t in tree if t.id in open_ids]

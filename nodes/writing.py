@@ -56,7 +56,9 @@ def merge_draws(
 ) -> list[Thought]:
     """Thoughts of the usable draws; a text that a parent's draws repeat is one thought."""
     ids = itertools.count(next_id(state))
-    known = {(t.parent, t.text.strip()) for t in state["candidates"]}
+    # the target may write again what was rejected: its thoughts are not tested
+    alive = [t for t in state["candidates"] if t.status != "rejected"]
+    known = {(t.parent, t.text.strip()) for t in alive}
     thoughts: dict[tuple[int, str], Thought] = {}
     for parent, completion in drawn:
         key = (parent, completion.text.strip())

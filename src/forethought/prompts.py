@@ -60,7 +60,7 @@ class Task:
 
 # one level of braces inside the box, as in \boxed{\frac{1}{2}}
 _BOXED = r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
-_CODE = r"```(?:\w+)?\n(.*?)```"
+_CODE = r"```[^\n`]*\n(.*?)```"
 
 MATH = Task(
     name="math",
@@ -102,7 +102,7 @@ GENERAL = Task(
         "end with one line that begins with 'Answer:'."
     ),
     examples=(),
-    answer_pattern=r"(?m:^\W*Answer:\W*)([^\n]+)",
+    answer_pattern=r"(?m:^[^\w\n]*Answer:[\s*_]*)([^\n]+)",
     answer_cue="Answer:",
     answer_close="\n",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -129,3 +130,7 @@ def _ledger(ledger: Ledger) -> LedgerDocument:
         wall_seconds=ledger.wall_seconds,
         outside_seconds=ledger.outside_seconds,
     )
+
+
+if __name__ == "__main__":  # python -m forethought.report > docs/solution.schema.json
+    print(json.dumps(SolutionDocument.model_json_schema(), indent=2))

@@ -15,8 +15,8 @@ from forethought.thoughts import Answer, Thought
 
 Listener = Callable[[dict[str, Any]], None]
 
-# five super-steps a depth, and a few around them; LangGraph's own limit is no limit of ours
-_STEPS_PER_DEPTH, _STEPS_AROUND = 6, 10
+# draft, evaluate, accept, revise, evaluate, accept, select; LangGraph's limit is no limit of ours
+_STEPS_PER_DEPTH, _STEPS_AROUND = 7, 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ def forethought() -> None:
 
 for command in (solve, models, thresholds, bench):
     forethought.add_command(command)
+for group in (forethought, models, thresholds, bench):
+    group.no_args_is_help = False  # a missing command is an error of one line, as any other
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

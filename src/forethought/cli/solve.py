@@ -46,6 +46,7 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
     """Think about QUESTION (- reads standard input) and print the answer with its cost."""
     text = read_question(question, path)
     config = search_config(options)
+    task = task_named(config.task)
     placement = engine_config(options)
     as_json: bool = options["as_json"]
     is_live = not as_json and not options["plain"] and sys.stdout.isatty()
@@ -57,7 +58,7 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
         cancel_on_interrupt(scope.cancel),
         view,
     ):
-        judge = Judge(large, task_named(config.task))
+        judge = Judge(large, task)
         graph = spec_search(draft=small, target=large, evaluator=judge, thresholds=store)
         view.watch(small, large)
         solution = run_search(text, graph, config=config, scope=scope, listen=view.receive)
@@ -84,7 +85,7 @@ def read_question(question: str | None, path: Path | None) -> str:
         text = data.decode("utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot read the question: {error}") from error
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise click.UsageError(
             f"the question is not valid UTF-8 (byte {error.start}): save it as UTF-8"
         ) from error

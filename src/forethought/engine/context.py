@@ -22,6 +22,9 @@ from forethought.errors import DecodeError, ModelLoadError, NotEnoughMemory
 
 # enum ggml_type
 _KV_TYPES: dict[KvType, int] = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q4_0": 2}
+# ggml's CPU flash attention takes another kernel, with other rounding, from 64 query rows on; below
+# that a row's logits are the same bits whatever else is in the batch (Q4_0, Q8_0, Q4_1)
+_SAME_KERNEL_ROWS = 48
 _FLASH_ATTENTION = {None: -1, False: 0, True: 1}
 
 
@@ -151,7 +154,9 @@ def context_params(config: EngineConfig, plan: MemoryPlan) -> Any:
     params = llama().llama_context_default_params()
     params.n_ctx = plan.context_size
     params.n_seq_max = num_sequence_ids(config)
-    params.n_batch = params.n_ubatch = max(config.batch_tokens, params.n_seq_max)
+    params.n_batch = max(config.batch_tokens, params.n_seq_max)
+    same_kernels = config.reproducible and not plan.offloaded
+    params.n_ubatch = min(params.n_batch, _SAME_KERNEL_ROWS) if same_kernels else params.n_batch
     # llama.cpp sizes its logits by this and aborts where it is below n_seq_max
     params.n_outputs_max = params.n_seq_max
     # one pool of cells: prefixes are shared by reference, and partial copies do not abort

@@ -103,14 +103,14 @@ class ScriptedModel:
 
 
 def cut_reply(reply: str, params: SamplingParams) -> tuple[str, FinishReason]:
-    """Cut a reply at its first stop string or its length limit, as the engine would."""
+    """Cut a reply where its first stop string is complete or at its length limit, as the engine
+    would, for which the end of text is one more token."""
     start = len(reply) - len(reply.lstrip()) if params.keep_stop else 0
     found = [(reply.find(stop, start), stop) for stop in params.stop if stop in reply[start:]]
     if found:
-        position, stop = min(found)
-        end = position + len(stop)
+        end, position = min((position + len(stop), position) for position, stop in found)
         if end <= params.max_tokens:
             return reply[: end if params.keep_stop else position], "stop"
-    if len(reply) > params.max_tokens:
+    if len(reply) >= params.max_tokens:
         return reply[: params.max_tokens], "length"
     return reply, "eos"
