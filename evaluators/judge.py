@@ -37,7 +37,10 @@ class Judge:
         opening = self.model.chat(self.task.messages(question))
         closing = self.model.encode(self.task.judge_question)
         prompts = [opening + path_tokens(self.model, path) + closing for path in paths]
-        choices = [self.model.encode(self.task.judge_yes)[:1], self.model.encode(self.task.judge_no)[:1]]
+        choices = [
+            self.model.encode(self.task.judge_yes)[:1],
+            self.model.encode(self.task.judge_no)[:1],
+        ]
         return [_share(yes, no) for yes, no in self.model.probs(prompts, choices)]
 
 

@@ -4,7 +4,10 @@ from langchain_core.runnables import RunnableLambda
 
 from forethought import TASKS, Engine, Judge, resolve, solve, spec_search
 
-with Engine(resolve("qwen2.5-coder-0.5b")) as draft, Engine(resolve("qwen2.5-coder-1.5b")) as target:
+with (
+    Engine(resolve("qwen2.5-coder-0.5b")) as draft,
+    Engine(resolve("qwen2.5-coder-1.5b")) as target,
+):
     graph = spec_search(draft=draft, target=target, evaluator=Judge(target, TASKS["math"]))
     think = RunnableLambda(lambda question: solve(question, graph).answer.answer)
     chain = think | (lambda answer: f"The search says {answer}.")

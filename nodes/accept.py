@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
-from forethought.nodes.state import SearchRuntime, SearchState, tell
+from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
 
@@ -22,7 +22,7 @@ class Accept:
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         if state["stop"]:
             return {"needs": {}}
-        config = runtime.context
+        config = settings(runtime)
         proposed = [t for t in state["candidates"] if t.status == "proposed"]
         drafted = not state["needs"]
         if drafted:
@@ -70,9 +70,7 @@ def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]
     return decided
 
 
-def needs(
-    state: SearchState, decided: dict[int, Thought], config: SearchConfig
-) -> dict[int, int]:
+def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig) -> dict[int, int]:
     """Thoughts that the target owes each parent: N - A replacements and the extra ones.
 
     A counts draws: a text that the draft drew three times is one thought, accepted three times.

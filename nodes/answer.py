@@ -14,6 +14,7 @@ from forethought.nodes.state import (
     entries_of,
     next_id,
     node_scope,
+    settings,
     tell,
 )
 from forethought.prompts import Task, task_named
@@ -42,7 +43,7 @@ class WriteAnswer:
     key: ThresholdKey
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
-        config = runtime.context
+        config = settings(runtime)
         task = task_named(config.task)
         tree = [*state["thoughts"], *state["candidates"]]
         entries: list[LedgerEntry] = []
@@ -65,7 +66,7 @@ class WriteAnswer:
         self._remember(state, config)
         on_path = {thought.id for thought in path}
         undecided = [
-            t.marked("pruned") if t.status == "proposed" and t.id not in on_path else t
+            t.marked("rejected") if t.status == "proposed" and t.id not in on_path else t
             for t in state["candidates"]
         ]
         return {

@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from forethought.errors import PromptTooLong
 from forethought.model import Model
-from forethought.nodes.state import SearchRuntime, SearchState, entries_of, node_scope, tell
-from forethought.nodes.writing import write_thoughts
-from forethought.prompts import task_named
+from forethought.nodes.state import (
+    SearchRuntime,
+    SearchState,
+    entries_of,
+    full_context,
+    node_scope,
+    settings,
+    tell,
+)
+from forethought.nodes.writing import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +26,14 @@ class Draft:
     model: Model
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
-        config = runtime.context
+        config = settings(runtime)
         counts = dict.fromkeys(state["frontier"], config.draft_multiplier * config.tree_width)
         tell(runtime, "drafting", depth=state["depth"], count=sum(counts.values()))
         with node_scope(state, config) as scope:
-            thoughts = write_thoughts(
-                state,
-                model=self.model,
-                source="draft",
-                counts=counts,
-                config=config,
-                task=task_named(config.task),
-            )
+            try:
+                thoughts = Writer(self.model, "draft").write(state, config, counts=counts)
+            except PromptTooLong as error:
+                return full_context(state, error)
         tell(runtime, "proposed", thoughts=thoughts)
         return {
             "candidates": thoughts,

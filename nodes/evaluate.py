@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.errors import EvaluatorError
+from forethought.errors import EvaluatorError, PromptTooLong
 from forethought.evaluators import Evaluator
 from forethought.model import RunStopped
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
     entries_of,
+    full_context,
     node_scope,
     parent_path,
+    settings,
     tell,
 )
 from forethought.thoughts import Thought
@@ -32,11 +34,13 @@ class Evaluate:
             return {}
         paths = [[*parent_path(state, thought.parent), thought] for thought in new]
         tell(runtime, "scoring", depth=state["depth"], count=len(new))
-        with node_scope(state, runtime.context) as scope:
+        with node_scope(state, settings(runtime)) as scope:
             try:
                 scores = self.evaluator.score(state["question"], paths)
             except RunStopped as stopped:
                 return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
+            except PromptTooLong as error:
+                return full_context(state, error)
         check_scores(scores, len(paths), self.evaluator.name)
         by_id = {t.id: replace(t, score=float(s)) for t, s in zip(new, scores, strict=True)}
         tell(runtime, "scored", thoughts=list(by_id.values()))

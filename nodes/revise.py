@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from forethought.errors import PromptTooLong
 from forethought.model import Model
-from forethought.nodes.state import SearchRuntime, SearchState, entries_of, node_scope, tell
-from forethought.nodes.writing import write_thoughts
-from forethought.prompts import task_named
+from forethought.nodes.state import (
+    SearchRuntime,
+    SearchState,
+    entries_of,
+    full_context,
+    node_scope,
+    settings,
+    tell,
+)
+from forethought.nodes.writing import Writer
 
 _ATTEMPTS = 3  # OpenR gives a node up after three fruitless tries
 
@@ -21,25 +29,20 @@ class Revise:
     model: Model
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
-        config, counts = runtime.context, state["needs"]
+        config, counts = settings(runtime), state["needs"]
         tell(runtime, "revising", depth=state["depth"], count=sum(counts.values()))
-        working = state.copy()
+        writer, working = Writer(self.model, "target"), state.copy()
         with node_scope(state, config) as scope:
-            for attempt in range(_ATTEMPTS):
-                new = write_thoughts(
-                    working,
-                    model=self.model,
-                    source="target",
-                    counts=counts,
-                    config=config,
-                    task=task_named(config.task),
-                    attempt=attempt,
-                )
-                working["candidates"] = working["candidates"] + new
-                alive = {t.parent for t in working["candidates"] if t.status != "rejected"}
-                counts = {parent: n for parent, n in counts.items() if parent not in alive}
-                if not counts or scope.stop_reason():
-                    break
+            try:
+                for attempt in range(_ATTEMPTS):
+                    new = writer.write(working, config, counts=counts, attempt=attempt)
+                    working["candidates"] = working["candidates"] + new
+                    alive = {t.parent for t in working["candidates"] if t.status != "rejected"}
+                    counts = {parent: n for parent, n in counts.items() if parent not in alive}
+                    if not counts or scope.stop_reason():
+                        break
+            except PromptTooLong as error:
+                return full_context(state, error)
         known = len(state["candidates"])
         tell(runtime, "proposed", thoughts=working["candidates"][known:])
         return {

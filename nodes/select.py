@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
-from forethought.nodes.state import SearchRuntime, SearchState, tell
+from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
 from forethought.thoughts import SearchStop, Thought
 
 
@@ -16,7 +16,7 @@ class Select:
     (OpenR, `SearchTree.beam_search`). Everything decided enters the tree, once."""
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
-        config = runtime.context
+        config = settings(runtime)
         if state["stop"]:
             return {}
         best = choose(state, config)

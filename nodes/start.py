@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.errors import SearchError
-from forethought.nodes.state import SearchInput, SearchRuntime
+from forethought.nodes.state import SearchInput, SearchRuntime, settings
 from forethought.stores import ThresholdKey, ThresholdStore
 from forethought.thoughts import ROOT
 
@@ -22,7 +22,7 @@ class Start:
     key: ThresholdKey
 
     def __call__(self, state: SearchInput, runtime: SearchRuntime) -> dict[str, Any]:
-        config = runtime.context
+        config = settings(runtime)
         if not state["question"].strip():
             raise SearchError("the question is empty: give some text to think about")
         thresholds: dict[int, float] = {}

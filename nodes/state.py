@@ -16,6 +16,7 @@ from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from forethought.config import SearchConfig
+from forethought.errors import PromptTooLong
 from forethought.model import Meter, Scope, current_scope, run_scope
 from forethought.thoughts import (
     ROOT,
@@ -63,6 +64,22 @@ class SearchState(TypedDict):
 
 
 SearchRuntime = Runtime[SearchConfig]
+
+
+def settings(runtime: SearchRuntime) -> SearchConfig:
+    """The run's settings; the defaults where the caller gave no context."""
+    # a graph's context is None at run time when its caller passes none, whatever its type says
+    return runtime.context or SearchConfig()
+
+
+def full_context(state: SearchState, error: PromptTooLong) -> dict[str, Any]:
+    """The update where a path has outgrown a model's context: the search ends with what it has.
+
+    Where it is the question itself that does not fit, there is nothing to end with: raises `error`.
+    """
+    if state["depth"] == 1:
+        raise error
+    return {"stop": "limit"}
 
 
 @contextmanager

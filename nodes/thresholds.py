@@ -22,9 +22,7 @@ def estimate(scores: list[float], estimator: Estimator, *, ucb_c: float = 1.0) -
     return mean + ucb_c * statistics.stdev(scores) / math.sqrt(len(scores))
 
 
-def next_threshold(
-    beta: float | None, scores: list[float], config: SearchConfig
-) -> float | None:
+def next_threshold(beta: float | None, scores: list[float], config: SearchConfig) -> float | None:
     """beta^(k+1) from beta^(k) and the pool's scores at depth k.
 
     Without an earlier beta it is Theta0 of the scores; without scores, beta stays as it is.

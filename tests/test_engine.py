@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from conftest import variant
+
 from forethought.config import EngineConfig, SamplingParams
 from forethought.engine import Engine
 from forethought.errors import (
@@ -81,7 +81,10 @@ def test_a_forked_cache_gives_what_a_recomputed_one_gives(smollm_path: Path) -> 
 
 
 def test_eight_threads_get_what_they_get_alone(smollm_path: Path) -> None:
-    jobs = [(q, SamplingParams(temperature=0.8, max_tokens=16, seed=i)) for i, q in enumerate((QUESTIONS * 2)[:8])]
+    jobs = [
+        (q, SamplingParams(temperature=0.8, max_tokens=16, seed=i))
+        for i, q in enumerate((QUESTIONS * 2)[:8])
+    ]
     with fresh(smollm_path) as engine, ThreadPoolExecutor(8) as pool:
         asked = [(chat(engine, question), params) for question, params in jobs]
         at_once = list(pool.map(lambda job: engine.generate([job[0]] * 2, job[1]), asked))
@@ -171,7 +174,9 @@ def test_control_tokens_in_a_question_stay_text(smollm: Engine) -> None:
     assert smollm.decode(smollm.encode(attack)) == attack
 
 
-@pytest.mark.parametrize("text", [" " * 40, "\t\n \n", "naïve 🦙 日本語", "a" * 3000, "\x00\x07", ""])
+@pytest.mark.parametrize(
+    "text", [" " * 40, "\t\n \n", "naïve 🦙 日本語", "a" * 3000, "\x00\x07", ""]
+)
 def test_text_survives_tokenising_and_back(text: str, smollm: Engine) -> None:
     assert smollm.decode(smollm.encode(text)) == text
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Sequence
@@ -21,16 +23,18 @@ from click.testing import CliRunner
 
 from forethought import models
 from forethought.cli.models import models as models_command
+from forethought.engine import bindings
 from forethought.errors import (
     ChecksumMismatch,
     ConfigError,
     DownloadError,
     MissingExtra,
     ModelFileError,
+    ModelLoadError,
     NotEnoughDisk,
     UnknownModel,
 )
-from forethought.models import checksums, hub, llama
+from forethought.models import checksums, hub
 from forethought.models.disk import write_whole
 from forethought.models.files import find_original, is_verified, path_of, remember
 from forethought.models.hub import Hub
@@ -38,6 +42,9 @@ from forethought.models.pypi import PyPI
 from forethought.models.quantize import variant_path
 from forethought.models.registry import Mirror, ModelFile
 from forethought.models.sources import Arrival, Progress, Report
+
+# the package exports a function of the same name
+QUANTIZE = importlib.import_module("forethought.models.quantize")
 
 CONTENT = b"GGUF" + bytes(range(256)) * 10 + b"the end"
 PART_BYTES = 1000
@@ -648,9 +655,6 @@ def test_a_write_that_is_killed_leaves_the_old_text(
 # Quantising and tuning
 
 
-LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-
-
 class QuantizeParams(ctypes.Structure):
     _fields_ = (
         ("ftype", ctypes.c_int),
@@ -662,34 +666,25 @@ class QuantizeParams(ctypes.Structure):
 class FakeLlama:
     """As much of `llama_cpp` as the quantiser uses; half a file and a log line where it fails."""
 
-    llama_log_callback = LogCallback
     llama_model_quantize_default_params = QuantizeParams
 
-    def __init__(self, error: bytes = b"") -> None:
-        self.error = error
+    def __init__(self) -> None:
+        self.error = ""
         self.calls = 0
-        self.log: Any = None
-
-    def llama_log_get(self, callback: object, data: object) -> None:
-        """Leaves both as they are: there was no callback before."""
-
-    def llama_log_set(self, callback: Any, data: object) -> None:
-        self.log = callback
 
     def llama_model_quantize(self, source: bytes, target: bytes, params: object) -> int:
         self.calls += 1
         Path(os.fsdecode(target)).write_bytes(b"GGUF half" if self.error else b"GGUF whole")
-        self.log(2, b"information", None)
         if self.error:
-            self.log(4, self.error, None)
-            self.log(5, b"its second half\n", None)
+            bindings.remember(self.error)
+            bindings.remember("its second half", continued=True)
         return 1 if self.error else 0
 
 
 @pytest.fixture
 def fake_llama(monkeypatch: pytest.MonkeyPatch) -> FakeLlama:
     fake = FakeLlama()
-    monkeypatch.setattr(llama, "import_module", lambda name: fake)
+    monkeypatch.setattr(QUANTIZE, "llama", lambda: fake)
     return fake
 
 
@@ -707,7 +702,7 @@ def test_a_quantiser_that_fails_leaves_nothing_and_its_reason_is_told(
     fake_llama: FakeLlama, folder: Path
 ) -> None:
     path = write_model("tiny")
-    fake_llama.error = b"tensor is of unknown type,"
+    fake_llama.error = "tensor is of unknown type,"
     with pytest.raises(ModelFileError, match=r"unknown type, its second half$"):
         models.quantize(path, "q4_0")
     assert left_over(folder) == {"tiny.gguf"}
@@ -730,10 +725,9 @@ def test_an_unknown_quantisation_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_llama_cpp_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(_: str) -> None:
-        raise ImportError
-
-    monkeypatch.setattr(llama, "import_module", absent)
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    monkeypatch.setitem(sys.modules, "llama_cpp.llama_cpp", None)
+    monkeypatch.setattr(QUANTIZE, "llama", bindings.llama.__wrapped__)
     with pytest.raises(MissingExtra, match=re.escape("pip install 'forethought[llama]'")):
         models.quantize(write_model("tiny"), "q4_0")
 
@@ -749,7 +743,7 @@ def test_llama_cpp_says_why_it_cannot_time_or_quantise_a_damaged_file(tmp_path: 
     pytest.importorskip("llama_cpp")
     path = tmp_path / "mine.gguf"
     path.write_bytes(CONTENT)
-    with pytest.raises(ModelFileError, match=r"cannot load .*mine\.gguf: .*gguf"):
+    with pytest.raises(ModelLoadError, match=r"cannot load .*mine\.gguf: .*gguf"):
         models.decode_speed(path, (1,))
     with pytest.raises(ModelFileError, match=r"cannot quantise .*mine\.gguf: .*gguf"):
         models.quantize(path, "q4_0")

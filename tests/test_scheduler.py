@@ -6,8 +6,8 @@ import random
 from typing import cast
 
 import pytest
-
 from fake_context import FakeContext
+
 from forethought.config import SamplingParams
 from forethought.engine.cache import PrefixCache
 from forethought.engine.context import Context
@@ -15,7 +15,9 @@ from forethought.engine.request import Request, Sequence
 from forethought.engine.scheduler import Scheduler, prefill_rows
 
 
-def make_scheduler(context: FakeContext, *, max_sequences: int = 8) -> tuple[Scheduler, PrefixCache]:
+def make_scheduler(
+    context: FakeContext, *, max_sequences: int = 8
+) -> tuple[Scheduler, PrefixCache]:
     cache = PrefixCache(cast("Context", context))
     rows = context.num_rows
     return Scheduler(cache, max_sequences=max_sequences, max_rows=rows), cache

@@ -1061,3 +1061,35 @@ def test_a_compiled_graph_works_in_a_batch() -> None:
 def test_the_graph_looks_as_it_is_drawn_in_the_documents() -> None:
     drawn = Pair(never, never).graph().compile().get_graph().draw_mermaid()
     assert drawn.strip() == (DOCS / "spec_search.mmd").read_text(encoding="utf-8").strip()
+
+
+def test_a_path_that_outgrows_the_draft_ends_the_search_at_a_limit() -> None:
+    draft = ScriptedModel(lambda *_: "more V=0.9\n\n", name="small", context_size=700)
+    target = ScriptedModel(lambda p, s, i: f"step {len(p)}.{i} V=0.5\n\n", name="large")
+
+    class Half:
+        name = "half"
+
+        def score(self, question: str, paths: list[list[Thought]]) -> list[float]:
+            return [0.5] * len(paths)
+
+    graph = spec_search(draft=draft, target=target, evaluator=Half())
+    solution = solve("q" * 20, graph, config=SearchConfig(max_depth=40, tree_width=2))
+    assert solution.answer.finish_reason == "limit"
+    assert solution.answer.text
+    with pytest.raises(PromptTooLong):
+        solve("q" * 2_000_000, graph)
+
+
+def test_a_graph_without_a_context_runs_with_the_default_settings() -> None:
+    target = ScriptedModel(lambda *_: "The answer is \\boxed{4}.", name="large")
+
+    class One:
+        name = "one"
+
+        def score(self, question: str, paths: list[list[Thought]]) -> list[float]:
+            return [1.0] * len(paths)
+
+    graph = spec_search(draft=target, target=target, evaluator=One()).compile()
+    state = graph.invoke({"question": "2 + 2?"}, {"recursion_limit": 200})
+    assert state["answer"].answer == "4"

@@ -120,7 +120,11 @@ def close_ledger(entries: list[LedgerEntry], thoughts: Iterable[Thought]) -> Led
     """
     drafted = sum((e.usage for e in entries if e.role == "drafted"), Usage())
     kept = sum(
-        (t.usage for t in thoughts if t.source == "draft" and t.status not in ("rejected", "proposed")),
+        (
+            t.usage
+            for t in thoughts
+            if t.source == "draft" and t.status not in ("rejected", "proposed")
+        ),
         Usage(),
     )
     rejected = Usage(

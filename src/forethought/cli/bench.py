@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from forethought.bench.engine import as_record, bench_search, bench_speed
-from forethought.cli.options import engine_config, engine_options
-from forethought.cli.solve import DEFAULT_DRAFT, DEFAULT_TARGET
+from forethought.bench.search import METHODS, Run, Summary, compare, load_problems, summarise
+from forethought.cli.options import engine_config, engine_options, search_config, search_options
+from forethought.cli.solve import DEFAULT_DRAFT, DEFAULT_TARGET, open_pair
 from forethought.models import resolve
 from forethought.report import versions
 
@@ -59,3 +62,58 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
             }
         )
     )
+
+
+@bench.command("search")
+@click.option("--data", "path", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--limit", default=20, show_default=True, help="Problems to take from the file.")
+@click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or .gguf path.")
+@click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or .gguf path.")
+@click.option("--quant", default="auto", show_default=True, help="auto, original, or e.g. q4_0.")
+@engine_options
+@search_options
+def search(path: Path, limit: int, **options: Any) -> None:
+    """SpecSearch and the target searching alone, on problems of a JSON Lines file."""
+    config, placement = search_config(options), engine_config(options)
+    problems = load_problems(path, limit)
+    runs: list[Run] = []
+    pair = open_pair(options["draft"], options["target"], options["quant"], placement)
+    with pair as (small, large):
+        for run in compare(problems, small, large, config=config):
+            runs.append(run)
+            mark = "right" if run.is_right else "wrong"
+            click.echo(
+                f"{len(runs)}/{2 * len(problems)} {run.method} {mark} {run.seconds:.1f} s", err=True
+            )
+    summaries = [summarise(runs, method) for method in METHODS]
+    Console().print(_search_table(summaries))
+    ratio = summaries[1].total_seconds / summaries[0].total_seconds
+    click.echo(f"speed-up of spec-search over the target alone (ratio of sums): {ratio:.2f}")
+    figures = {"summaries": [asdict(s) for s in summaries], "speed_up": ratio}
+    click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
+
+
+def _search_table(summaries: list[Summary]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    columns = (
+        "method",
+        "accuracy",
+        "median s",
+        "total s",
+        "outside",
+        "accepted",
+        *summaries[0].tokens,
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for row in summaries:
+        acceptance = "" if row.acceptance is None else f"{row.acceptance:.0%}"
+        times = (
+            f"{row.median_seconds:.1f}",
+            f"{row.total_seconds:.1f}",
+            f"{row.outside_share:.1%}",
+        )
+        table.add_row(
+            row.method, f"{row.accuracy:.0%}", *times, acceptance, *map(str, row.tokens.values())
+        )
+    return table

@@ -43,7 +43,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("forethought: stopped", err=True)
         return USAGE
     except click.ClickException as error:
-        hint = error.ctx.command_path + " --help" if getattr(error, "ctx", None) else "--help"
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = context.command_path + " --help" if context else "--help"
         click.echo(f"forethought: {error.format_message()} (see {hint})", err=True)
         return USAGE
     except ForethoughtError as error:

@@ -53,7 +53,10 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
     view = LiveTree(config) if is_live else PlainTree(config, is_silent=as_json)
     scope = Scope()
     with (
-        open_pair(options["draft"], options["target"], options["quant"], placement) as (small, large),
+        open_pair(options["draft"], options["target"], options["quant"], placement) as (
+            small,
+            large,
+        ),
         default_store() as store,
         cancel_on_interrupt(scope.cancel),
         view,
@@ -101,7 +104,10 @@ def open_pair(
     """Both engines, closed afterwards. `quant` is auto, original, or a quantisation's name."""
     wanted = None if quant == "original" else quant
     small, large = resolve(draft, quant=wanted), resolve(target, quant=wanted)
-    with Engine(small, config=config) as draft_engine, Engine(large, config=config) as target_engine:
+    with (
+        Engine(small, config=config) as draft_engine,
+        Engine(large, config=config) as target_engine,
+    ):
         yield draft_engine, target_engine
 
 

@@ -24,8 +24,8 @@ logger = logging.getLogger("forethought.llama")
 logging.getLogger("forethought").addHandler(logging.NullHandler())
 
 # enum ggml_log_level of the vendored ggml.h; llama-cpp-python's own table is shifted by one
-_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
-_CONTINUE = 5
+_LEVELS = {3: logging.WARNING, 4: logging.ERROR}
+_ERROR, _CONTINUE = 4, 5
 
 _lock = threading.Lock()
 _errors: deque[str] = deque(maxlen=20)
@@ -54,16 +54,25 @@ def llama() -> Any:
 def _log_callback(library: Any) -> Any:
     """The ctypes callback; cached because llama.cpp keeps only a pointer to it."""
 
+    is_error = False
+
     def receive(level: int, text: bytes | None, _: object) -> None:
-        line = (text or b"").decode("utf-8", "replace").rstrip()
+        nonlocal is_error
+        is_error = level == _ERROR or (level == _CONTINUE and is_error)
+        line = (text or b"").decode("utf-8", "replace").rstrip("\n")
         if not line.strip(". "):
             return
-        if level == 4:  # GGML_LOG_LEVEL_ERROR
-            with _lock:
-                _errors.append(line)
-        logger.log(_LEVELS.get(level, logging.DEBUG if level == _CONTINUE else logging.INFO), line)
+        if is_error:
+            remember(line, continued=level == _CONTINUE)
+        logger.log(_LEVELS.get(level, logging.DEBUG), line)
 
     return library.llama_log_callback(receive)
+
+
+def remember(line: str, *, continued: bool = False) -> None:
+    """Keep a line of an error; a continued one belongs to the line before it."""
+    with _lock:
+        _errors.append(f"{_errors.pop()} {line.strip()}" if continued and _errors else line.strip())
 
 
 @contextmanager

@@ -112,4 +112,6 @@ def _file_bytes(path: Path) -> int:
     stem, mark, count = path.stem.rpartition("-of-")
     if not (mark and count.isdigit() and stem[-5:].isdigit()):
         return path.stat().st_size
-    return sum(shard.stat().st_size for shard in path.parent.glob(f"{stem[:-5]}?????-of-{count}.gguf"))
+    return sum(
+        shard.stat().st_size for shard in path.parent.glob(f"{stem[:-5]}?????-of-{count}.gguf")
+    )

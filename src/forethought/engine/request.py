@@ -141,5 +141,3 @@ def stop_position(data: bytes, params: SamplingParams, num_known: int) -> int | 
     reach = max(map(len, stops)) - 1
     found = [data.find(stop, max(start, num_known - reach)) for stop in stops]
     return min((position for position in found if position >= 0), default=None)
-
-

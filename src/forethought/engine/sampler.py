@@ -14,9 +14,7 @@ class Sampler:
 
     def __init__(self, params: SamplingParams, index: int) -> None:
         library = llama()
-        self._chain = library.llama_sampler_chain_init(
-            library.llama_sampler_chain_default_params()
-        )
+        self._chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
         for link in _links(params, index):
             library.llama_sampler_chain_add(self._chain, link)
 

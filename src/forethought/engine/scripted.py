@@ -82,6 +82,7 @@ class ScriptedModel:
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """What the script judges; `RunStopped` where the caller's run has stopped."""
+        require(bool(choices) and all(choices), "probs needs at least one token id per choice")
         self._check(prompts)
         scope = current_scope()
         if scope and (reason := scope.stop_reason()):
@@ -89,7 +90,11 @@ class ScriptedModel:
         rows = []
         for prompt in prompts:
             record_usage(self.name, Usage(prompt_tokens=len(prompt)))
-            row = self._judge(self.decode(prompt)) if self._judge else [1 / len(choices)] * len(choices)
+            row = (
+                self._judge(self.decode(prompt))
+                if self._judge
+                else [1 / len(choices)] * len(choices)
+            )
             require(len(row) == len(choices), f"judge gave {len(row)} numbers for {len(choices)}")
             rows.append(row)
         return rows

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 
 from forethought.config import require_one_of
+from forethought.engine.bindings import as_sentence, error_log, llama
 from forethought.errors import ModelFileError
 from forethought.models.disk import one_writer, replace_whole, require_space
-from forethought.models.llama import captured_errors, require_llama
 
 QUANTS = MappingProxyType(  # llama_ftype of llama.h, whose numbers never change
     {
@@ -45,28 +45,28 @@ def quantize(source: Path, quant: str) -> Path:
     """
     require_one_of("quant", quant, tuple(QUANTS))
     target = variant_path(source, quant)
-    llama = require_llama()
+    llama()  # missing is told before the disk is looked at
     with one_writer(target):
         if not target.is_file():
             require_space(target.parent, 2 * source.stat().st_size)  # 4 bits become at most 8
-            _write(llama, source, target, QUANTS[quant])
+            _write(source, target, QUANTS[quant])
     return target
 
 
-def _write(llama: ModuleType, source: Path, target: Path, ftype: int) -> None:
+def _write(source: Path, target: Path, ftype: int) -> None:
     partial = target.with_name(f"{target.name}.partial")
-    params = llama.llama_model_quantize_default_params()
+    library = llama()
+    params = library.llama_model_quantize_default_params()
     params.ftype = ftype
     params.allow_requantize = True
     params.nthread = os.cpu_count() or 1
     try:
-        with captured_errors(llama) as errors:
-            failed = llama.llama_model_quantize(
+        with error_log() as errors:
+            failed = library.llama_model_quantize(
                 os.fsencode(source), os.fsencode(partial), ctypes.byref(params)
             )
         if failed:
-            reason = " ".join(errors) or "llama.cpp gave no reason"
-            raise ModelFileError(f"cannot quantise {source}: {reason}")
+            raise ModelFileError(f"cannot quantise {source}: {as_sentence(errors)}")
         replace_whole(partial, target)
     finally:
         partial.unlink(missing_ok=True)
