@@ -1,4 +1,4 @@
-"""The last node: the answer of the best finished path, or the best path so far brought to an end."""
+"""The last node: the best finished path's answer, or the best path so far brought to an end."""
 
 from __future__ import annotations
 

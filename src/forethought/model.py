@@ -48,6 +48,9 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One continuation of one prompt.
@@ -103,7 +106,7 @@ class Model(Protocol):
         ...
 
 
-class RunStopped(Exception):  # noqa: N818 - a signal between layers, as StopIteration is
+class RunStopped(Exception):
     """The run's scope was cancelled or its deadline passed while a score was being computed."""
 
     def __init__(self, reason: StopReason) -> None:

@@ -50,7 +50,7 @@ class Task:
         return matches[-1].strip() if matches else None
 
     def answer_of(self, text: str) -> str:
-        """The final answer of a path; its last paragraph where it states none in the task's form."""
+        """A path's final answer; its last paragraph where it states none in the task's form."""
         stated = self.find_answer(text)
         if stated:
             return stated

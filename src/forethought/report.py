@@ -1,4 +1,4 @@
-"""The document that `forethought solve --json` prints. Its JSON schema is docs/solution.schema.json."""
+"""The document that `forethought solve --json` prints; its schema is docs/solution.schema.json."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from forethought.model import StopReason, Usage
+from forethought.model import NO_USAGE, StopReason, Usage
 
 Source = Literal["draft", "target"]
 Status = Literal["proposed", "accepted", "rejected", "revised", "pruned", "final"]
@@ -40,7 +40,7 @@ class Thought:
     vocabulary: str
     source: Source
     is_terminal: bool
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     num_draws: int = 1
     score: float | None = None
     status: Status = "proposed"
@@ -69,8 +69,8 @@ class Ledger:
     """
 
     entries: list[LedgerEntry] = field(default_factory=list)
-    kept: Usage = Usage()
-    rejected: Usage = Usage()
+    kept: Usage = NO_USAGE
+    rejected: Usage = NO_USAGE
     wall_seconds: float = 0.0
 
     @property

@@ -91,7 +91,7 @@ class SingleSequence:
         )
 
     def decode_speed(self, prompt: list[int], num_sequences: int, params: SamplingParams) -> float:
-        """Tokens per second over `num_sequences` continuations; the prompt is cached by the class."""
+        """Tokens per second over `num_sequences` continuations; the class caches the prompt."""
         self._take(prompt, params, 1)
         num_tokens = 0
         started = time.perf_counter()

@@ -23,9 +23,9 @@ from forethought.prompts import MATH
 from forethought.solve import solve
 
 QUESTION = (
-    "A school orders 14 boxes of 12 pencils and 9 boxes of 10 pens. It gives 35 pencils and 20 pens "
-    "to the first class and splits what is left evenly between 3 other classes. How many writing "
-    "tools does each of these classes get?"
+    "A school orders 14 boxes of 12 pencils and 9 boxes of 10 pens. It gives 35 pencils and 20 "
+    "pens to the first class and splits what is left evenly between 7 other classes. How many "
+    "writing tools does each of these classes get?"
 )
 _COUNTS = (8, 16)
 

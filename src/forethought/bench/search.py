@@ -129,7 +129,7 @@ def summarise(runs: list[Run], method: Method) -> Summary:
 
 
 def same_answer(given: str, expected: str) -> bool:
-    """Equal as numbers where both end in one, else equal as text without spaces and dollar signs."""
+    """Equal as numbers where both end in one, else as text without spaces and dollar signs."""
     left, right = _number(given), _number(expected)
     if left is not None and right is not None:
         return abs(left - right) < 1e-6

@@ -50,8 +50,8 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
         table.add_row(row.model, str(row.num_sequences), *cells)
     Console().print(table)
     click.echo(
-        f"search: {search.prompt_tokens} prompt tokens computed, {search.computed_twice:.2%} of them "
-        f"twice; {search.wall_seconds:.1f} s, {search.outside_engine:.2%} outside the engines"
+        f"search: {search.prompt_tokens} prompt tokens computed, {search.computed_twice:.2%} of "
+        f"them twice; {search.wall_seconds:.1f} s, {search.outside_engine:.2%} outside the engines"
     )
     click.echo(
         json.dumps(

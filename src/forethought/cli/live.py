@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from forethought.config import SearchConfig
 from forethought.engine import Engine
-from forethought.model import Usage
+from forethought.model import NO_USAGE, Usage
 from forethought.solve import Solution
 from forethought.thoughts import ROOT, Ledger, Status, Thought
 
@@ -43,7 +43,7 @@ class View:
     beta: float | None = None
     started: float = field(default_factory=time.monotonic)
     engines: tuple[Engine, ...] = ()
-    before: Usage = Usage()
+    before: Usage = NO_USAGE
 
     def receive(self, event: dict[str, Any]) -> None:
         """Take one event in."""
@@ -203,8 +203,8 @@ def summary(solution: Solution) -> str:
     path = solution.answer.path
     written = sum(t.source == "draft" for t in path)
     return (
-        f"{ledger.wall_seconds:.1f} s, of which {ledger.outside_seconds:.2f} s ({share:.1%}) outside "
-        f"the engines · {accepted} · {written} of the answer's {len(path)} thoughts by the draft"
+        f"{ledger.wall_seconds:.1f} s, of which {ledger.outside_seconds:.2f} s ({share:.1%}) "
+        f"outside the engines · {accepted} · {written} of the answer's {len(path)} thoughts drafted"
     )
 
 

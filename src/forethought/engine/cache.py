@@ -70,7 +70,7 @@ class PrefixCache:
             self._idle[sequence] = None
 
     def make_room(self, num_cells: int) -> bool:
-        """Let idle prefixes go, oldest first, until `num_cells` are free; False if they cannot be."""
+        """Let idle prefixes go, oldest first, until `num_cells` are free; False if it fails."""
         while self.num_free_cells < num_cells:
             if not self._evict_one():
                 return False

@@ -123,7 +123,7 @@ class Context:
         return bool(code == 0)
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        """Logits after batch row `row` of the last decode, one per token id; valid until the next."""
+        """Logits after batch row `row`, one per token id; valid until the next decode."""
         pointer = llama().llama_get_logits_ith(self.handle, row)
         assert pointer, f"row {row} was not flagged for logits"
         return np.ctypeslib.as_array(pointer, (self._vocabulary_size,))
@@ -131,12 +131,15 @@ class Context:
     def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
         """Let sequence `target` share the cells of `source` at positions start..end-1."""
         assert 0 <= start <= end, (start, end)
-        assert source != target and self._valid(source) and self._valid(target), (source, target)
+        assert source != target, source
+        self._check(source)
+        self._check(target)
         llama().llama_memory_seq_cp(self._memory, source, target, start, end)
 
     def free_cells(self, sequence: int, start: int = 0, end: int = -1) -> None:
         """Let go of a sequence's cells from `start` up to `end` (-1: to its end)."""
-        assert self._valid(sequence) and start >= 0, (sequence, start)
+        self._check(sequence)
+        assert start >= 0, start
         assert llama().llama_memory_seq_rm(self._memory, sequence, start, end)
 
     def close(self) -> None:
@@ -145,8 +148,8 @@ class Context:
             llama().llama_free(self.handle)
             self.handle = None
 
-    def _valid(self, sequence: int) -> bool:
-        return 0 <= sequence < self.num_sequences
+    def _check(self, sequence: int) -> None:
+        assert 0 <= sequence < self.num_sequences, sequence
 
 
 def context_params(config: EngineConfig, plan: MemoryPlan) -> Any:

@@ -28,7 +28,7 @@ from forethought.engine.template import ChatTemplate
 from forethought.engine.vocabulary import Vocabulary
 from forethought.engine.weights import Weights
 from forethought.errors import DecodeError, EngineClosed, PromptTooLong
-from forethought.model import Completion, Message, Usage, current_scope, record_usage
+from forethought.model import NO_USAGE, Completion, Message, Usage, current_scope, record_usage
 
 _NUM_SAMPLING_THREADS = 2
 
@@ -38,7 +38,7 @@ class EngineStats:
     """Counts since the engine started. `usage` is that of all prompts served; `decode_seconds`
     include planning the batch, `sample_seconds` handing out its results."""
 
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     num_steps: int = 0
     num_rows: int = 0
     decode_seconds: float = 0.0

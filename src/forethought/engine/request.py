@@ -10,7 +10,15 @@ from typing import Any
 from forethought.config import SamplingParams
 from forethought.engine.sampler import Sampler
 from forethought.engine.vocabulary import Vocabulary
-from forethought.model import Completion, FinishReason, RunStopped, Scope, StopReason, Usage
+from forethought.model import (
+    NO_USAGE,
+    Completion,
+    FinishReason,
+    RunStopped,
+    Scope,
+    StopReason,
+    Usage,
+)
 
 
 @dataclass(slots=True)
@@ -24,7 +32,7 @@ class Request:
     choices: list[list[int]] = field(default_factory=list)
     future: Future[list[Any]] = field(default_factory=Future)
     results: list[Any] = field(init=False)
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     _num_open: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +138,7 @@ class Sequence:
 
 
 def stop_position(data: bytes, params: SamplingParams, num_known: int) -> int | None:
-    """Where the first stop string begins in `data`, of which `num_known` bytes were searched before.
+    """Where the first stop string begins in `data`; `num_known` bytes were searched before.
 
     With `keep_stop`, stop strings within the leading white space do not count.
     """
