@@ -17,7 +17,11 @@ from forethought.thoughts import Thought
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Scores a path by P(yes) / (P(yes) + P(no)) after asking whether it is right so far."""
+    """Scores a path by P(yes) / (P(yes) + P(no)), the next token's after the task's judge question.
+
+    The question stands in the assistant's own turn, which is a third of the tokens of a turn of its
+    own and told right from wrong as well (docs/results.md).
+    """
 
     model: Model
     task: Task
@@ -35,13 +39,20 @@ class Judge:
             RunStopped: the caller's run has stopped.
         """
         opening = self.model.chat(self.task.messages(question))
-        closing = self.model.encode(self.task.judge_question)
-        prompts = [opening + path_tokens(self.model, path) + closing for path in paths]
+        prompts = [opening + path_tokens(self.model, path) + self._closing(path) for path in paths]
         choices = [
-            self.model.encode(self.task.judge_yes)[:1],
-            self.model.encode(self.task.judge_no)[:1],
+            [self.model.encode(word)[0] for word in words]
+            for words in (self.task.judge_yes, self.task.judge_no)
         ]
         return [_share(yes, no) for yes, no in self.model.probs(prompts, choices)]
+
+    def _closing(self, path: list[Thought]) -> list[int]:
+        is_closed = path[-1].text.endswith(self.task.delimiter)
+        return self.model.encode(
+            self.task.judge_question
+            if is_closed
+            else self.task.delimiter + self.task.judge_question
+        )
 
 
 def _share(yes: float, no: float) -> float:

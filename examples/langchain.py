@@ -9,6 +9,9 @@ with (
     Engine(resolve("qwen2.5-coder-1.5b")) as target,
 ):
     graph = spec_search(draft=draft, target=target, evaluator=Judge(target, TASKS["math"]))
-    think = RunnableLambda(lambda question: solve(question, graph).answer.answer)
-    chain = think | (lambda answer: f"The search says {answer}.")
+
+    def think(question: str) -> str:
+        return solve(question, graph).answer.answer
+
+    chain = RunnableLambda(think) | (lambda answer: f"The search says {answer}.")
     print(chain.invoke("A shelf holds 4 rows of 9 jars. 7 jars break. How many are left?"))

@@ -150,8 +150,8 @@ class SearchConfig:
     thought_tokens: int = 256
     max_tokens: int = 16384
     temperature: float = 0.7
-    top_p: float = 1.0
-    top_k: int = 0
+    top_p: float = 0.95
+    top_k: int = 40
     min_p: float = 0.0
     seed: int = 0
     answer_by: Literal["best", "vote"] = "best"

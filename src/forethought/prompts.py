@@ -20,7 +20,7 @@ class Task:
     `delimiter` ends a thought, on decoded text. `answer_pattern` finds the final answer (the last
     match, group 1); a thought that matches it ends its path where `answer_ends_path`. `answer_cue`
     opens a forced answer, `answer_close` ends it. `judge_question` follows a path that the judge is
-    to score, to be answered by one of `judge_yes` or `judge_no`.
+    to score, to be answered by one of `judge_yes` or `judge_no`, each told by its first token.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Task:
     answer_close: str
     answer_ends_path: bool = True
     delimiter: str = "\n\n"
-    judge_question: str = "\n\nIs this correct so far? Yes or No? Answer:"
-    judge_yes: str = " Yes"
-    judge_no: str = " No"
+    judge_question: str = "Check: the step above is"
+    judge_yes: tuple[str, ...] = (" correct",)
+    judge_no: tuple[str, ...] = (" incorrect", " wrong", " not")
 
     def messages(self, question: str) -> list[Message]:
         """The conversation that opens on a question."""
