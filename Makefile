@@ -14,8 +14,7 @@ help:
 	@echo "make test             set up, fetch what the tests need, run the whole suite"
 	@echo "make check            ruff, mypy --strict, pyright"
 
-solve: .venv/run
-	@$(BIN)/forethought models pull $(DRAFT) $(TARGET)
+solve: .venv/tuned
 	@if [ -n "$$Q" ]; then printf '%s' "$$Q" | $(BIN)/forethought solve -; \
 	else $(BIN)/forethought solve --file examples/question.txt; fi
 
@@ -37,9 +36,16 @@ clean:
 	{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 2; }
 	$(PYTHON) -m venv .venv
 
+# once a machine: which quantisation decodes fastest here, for --quant auto
+.venv/tuned: .venv/run
+	@$(BIN)/forethought models pull $(DRAFT) $(TARGET)
+	@for model in $(DRAFT) $(TARGET); do $(BIN)/forethought models tune $$model --quant q4_0 || exit; done
+	@touch $@
+
 # the stamps hold what is installed; setuptools would reuse a stale build folder
 .venv/run: pyproject.toml | .venv/bin/python
 	@command -v c++ >/dev/null || { echo "A C++ compiler is needed to build llama.cpp: see README.md, Requirements"; exit 2; }
+	@echo "installing; building llama.cpp takes 5 to 6 minutes the first time"
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --editable '.[llama]'
 	@touch $@

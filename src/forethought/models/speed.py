@@ -18,7 +18,7 @@ from forethought.engine.weights import Weights
 
 PROMPT_TOKENS = 64
 DECODE_STEPS = 32  # at most, where they fit into
-MOST_SECONDS = 5.0
+MOST_SECONDS = 2.0
 
 
 def decode_speed(path: Path, counts: Sequence[int]) -> dict[int, float]:
