@@ -1,5 +1,8 @@
-"""The rejection threshold: estimators over target scores, and the EMA (SpecSearch, section 1.4 of
-the summary in docs/algorithms; beta^(k+1) = theta * beta^(k) + (1 - theta) * Theta(V_p^(k)))."""
+"""The rejection threshold beta: estimators over target scores, and their moving average.
+
+SpecSearch (Wang et al., ICML 2025): beta^(k+1) = theta * beta^(k) + (1 - theta) * Theta(V_p^(k)),
+with V_p^(k) the scores of the thoughts that the target wrote at depth k.
+"""
 
 from __future__ import annotations
 

@@ -272,8 +272,14 @@ def test_a_closed_engine_refuses_and_closing_fails_what_waits(smollm_path: Path)
         with pytest.raises(EngineClosed):
             waiting.result()
     engine.close()
-    with pytest.raises(EngineClosed):
-        engine.generate([prompt], GREEDY)
+    for misuse in (
+        lambda: engine.generate([prompt], GREEDY),
+        lambda: engine.encode("x"),
+        lambda: engine.decode([1]),
+        lambda: chat(engine, "x"),
+    ):
+        with pytest.raises(EngineClosed):
+            misuse()
 
 
 def test_placement_settings_reach_llama_cpp() -> None:

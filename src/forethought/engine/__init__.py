@@ -1,7 +1,7 @@
 """The batched llama.cpp engine; the one place that knows llama.cpp."""
 
-from forethought.engine.engine import Engine, EngineStats, plan_engine
-from forethought.engine.plan import MemoryPlan
+from forethought.engine.engine import Engine, EngineStats
+from forethought.engine.plan import MemoryPlan, plan_engine
 from forethought.engine.scripted import ScriptedModel
 
 __all__ = ["Engine", "EngineStats", "MemoryPlan", "ScriptedModel", "plan_engine"]

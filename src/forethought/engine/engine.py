@@ -11,7 +11,9 @@ import queue
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import numpy as np
 from forethought.config import EngineConfig, SamplingParams, require
 from forethought.engine.cache import PrefixCache
 from forethought.engine.context import Context, Row
-from forethought.engine.plan import MemoryPlan, check_memory, plan_memory
+from forethought.engine.plan import plan_engine
 from forethought.engine.request import Request, Sequence
 from forethought.engine.scheduler import Scheduler
 from forethought.engine.template import ChatTemplate
@@ -62,10 +64,13 @@ class Engine:
         config = config or EngineConfig()
         self.path = Path(path)
         self.plan = plan_engine(self.path, config)
-        self._weights = Weights.load(self.path, config)
-        self._vocabulary = Vocabulary(self._weights)
-        self._template = ChatTemplate(self._weights, self._vocabulary)
-        self._context = Context(self._weights, config, self.plan)
+        with ExitStack() as opened:
+            self._weights = Weights.load(self.path, config)
+            opened.callback(self._weights.close)
+            self._vocabulary = Vocabulary(self._weights)
+            self._template = ChatTemplate(self._weights, self._vocabulary)
+            self._context = Context(self._weights, config, self.plan)
+            opened.pop_all()
         self._scheduler = Scheduler(
             PrefixCache(self._context),
             max_sequences=config.max_sequences,
@@ -89,7 +94,8 @@ class Engine:
     @property
     def vocabulary(self) -> str:
         """Fingerprint of the vocabulary: equal for models whose token ids mean the same."""
-        return self._vocabulary.fingerprint
+        with self._kept_open():
+            return self._vocabulary.fingerprint
 
     @property
     def context_size(self) -> int:
@@ -102,15 +108,18 @@ class Engine:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; control tokens spelt out in it stay text."""
-        return self._vocabulary.encode(text)
+        with self._kept_open():
+            return self._vocabulary.encode(text)
 
     def decode(self, tokens: list[int]) -> str:
         """Text of token ids."""
-        return self._vocabulary.decode(tokens)
+        with self._kept_open():
+            return self._vocabulary.decode(tokens)
 
     def chat(self, messages: list[Message]) -> list[int]:
         """Token ids of a conversation under the file's template, assistant turn opened."""
-        return self._template.tokens(messages)
+        with self._kept_open():
+            return self._template.tokens(messages)
 
     def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
         """One completion per prompt, in order, all decoded in one batch.
@@ -154,14 +163,21 @@ class Engine:
                 )
         if not request.prompts:
             return []
-        with self._closing:
-            if self._is_closed:
-                raise EngineClosed(f"the engine of {self.name} is closed")
+        with self._kept_open():
             self._inbox.put(request)
         try:
             return request.future.result()
         finally:
+            request.is_abandoned = True  # nobody waits any more, should an interrupt have ended it
             record_usage(self.name, request.usage)
+
+    @contextmanager
+    def _kept_open(self) -> Iterator[None]:
+        """The model's memory is not freed while the block runs; refused once it may be."""
+        with self._closing:
+            if self._is_closed:
+                raise EngineClosed(f"the engine of {self.name} is closed")
+            yield
 
     def _run(self) -> None:
         try:
@@ -274,21 +290,6 @@ class Engine:
         while not self._inbox.empty():
             if request := self._inbox.get():
                 request.fail(error)
-
-
-def plan_engine(path: str | Path, config: EngineConfig) -> MemoryPlan:
-    """What an engine would take, from the file's metadata; refused if it does not fit.
-
-    Raises:
-        NotEnoughMemory: with the estimate.
-    """
-    header = Weights.header(Path(path))
-    try:
-        plan = plan_memory(header, config)
-    finally:
-        header.close()
-    check_memory(plan)
-    return plan
 
 
 def _close(reference: weakref.ref[Engine]) -> None:

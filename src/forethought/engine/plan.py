@@ -48,6 +48,22 @@ class MemoryPlan:
         return f"{self.total / 2**20:,.0f} MiB for {self.context_size:,} tokens ({listed})"
 
 
+def plan_engine(path: Path, config: EngineConfig) -> MemoryPlan:
+    """What an engine would take, from the file's metadata; refused if it does not fit.
+
+    Raises:
+        UnknownModel, ModelLoadError: the file is missing or no model.
+        NotEnoughMemory: with the estimate.
+    """
+    header = Weights.header(path)
+    try:
+        plan = plan_memory(header, config)
+    finally:
+        header.close()
+    check_memory(plan)
+    return plan
+
+
 def plan_memory(header: Weights, config: EngineConfig) -> MemoryPlan:
     """Estimate from metadata; `header` may be opened without tensors."""
     cells = config.context_size or min(

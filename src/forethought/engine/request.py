@@ -32,6 +32,7 @@ class Request:
     choices: list[list[int]] = field(default_factory=list)
     future: Future[list[Any]] = field(default_factory=Future)
     results: list[Any] = field(init=False)
+    is_abandoned: bool = False
     usage: Usage = NO_USAGE
     _num_open: int = field(init=False)
 
@@ -41,6 +42,8 @@ class Request:
 
     def stop_reason(self) -> StopReason | None:
         """Why the run that asks must stop now, or None."""
+        if self.is_abandoned:
+            return "cancelled"
         return self.scope.stop_reason() if self.scope else None
 
     def deliver(self, index: int, result: object) -> None:
