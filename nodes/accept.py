@@ -71,15 +71,18 @@ def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]
 
 
 def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig) -> dict[int, int]:
-    """Thoughts that the target owes each parent: N - A replacements and the extra ones.
+    """Thoughts that the target owes each parent: W - A replacements and the extra ones.
 
-    A counts draws: a text that the draft drew three times is one thought, accepted three times.
+    W is N, or with `refill="beam"` the beam's open places where they are fewer. A counts draws: a
+    text that the draft drew three times is one thought, accepted three times.
     """
+    open_places = config.beam_width - len(state["finished"])
+    wanted = min(config.tree_width, open_places if config.refill == "beam" else config.tree_width)
     owed = {}
     for parent in state["frontier"]:
         accepted = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
-        num_kept = min(config.tree_width, sum(t.num_draws for t in accepted))
-        count = config.tree_width - num_kept + config.extra_large_thoughts
+        num_kept = min(wanted, sum(t.num_draws for t in accepted))
+        count = wanted - num_kept + config.extra_large_thoughts
         if count > 0:
             owed[parent] = count
     return owed

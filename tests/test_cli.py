@@ -394,7 +394,8 @@ def test_plain_prints_a_line_for_every_decision(
 ) -> None:
     desk.target = scores({1: [0.6, 0.5, 0.4, 0.3], 2: [0.7]}, ends=2)
     desk.draft = scores({2: [0.9, 0.1]}, ends=2)
-    assert run(["solve", "How many?", "--plain", "--beam-width", "1", "--tree-width", "2"]) == 0
+    widths = ["--beam-width", "1", "--tree-width", "2", "--refill", "width"]
+    assert run(["solve", "How many?", "--plain", *widths]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.rstrip() for line in out.splitlines()]
@@ -486,12 +487,13 @@ GIVEN: dict[str, Any] = {
     "init": "store",
     "ucb_c": 0.5,
     "draft_multiplier": 2,
+    "refill": "width",
     "extra_large_thoughts": 1,
     "thought_tokens": 99,
     "max_tokens": 999,
     "temperature": 0.5,
     "top_p": 0.9,
-    "top_k": 40,
+    "top_k": 41,
     "min_p": 0.05,
     "seed": 11,
     "answer_by": "vote",

@@ -979,7 +979,7 @@ def test_the_state_survives_the_strict_serialiser(monkeypatch: pytest.MonkeyPatc
     pair = Pair(scores({2: [0.9, 0.1]}), scores({1: [0.5], 2: [0.4]}))
     graph = pair.graph().compile(checkpointer=saver)
     thread: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": 1000}
-    settings = SearchConfig(tree_width=2, beam_width=1, max_depth=2)
+    settings = SearchConfig(tree_width=2, beam_width=1, max_depth=2, refill="width")
     events: list[Any] = []
     unregister = register_serde_event_listener(events.append)
     try:
@@ -1061,6 +1061,20 @@ def test_a_compiled_graph_works_in_a_batch() -> None:
 def test_the_graph_looks_as_it_is_drawn_in_the_documents() -> None:
     drawn = Pair(never, never).graph().compile().get_graph().draw_mermaid()
     assert drawn.strip() == (DOCS / "spec_search.mmd").read_text(encoding="utf-8").strip()
+
+
+def test_by_default_replacements_fill_the_beams_open_places_only() -> None:
+    assert SearchConfig().refill == "beam"
+    for refill, num_revised in (("beam", 0), ("width", 2)):
+        run = search(
+            scores({2: [0.9, 0.1, 0.1]}, ends=2),
+            scores({1: [0.5] * 3, 2: [0.6] * 3}, ends=2),
+            refill=refill,
+            tree_width=3,
+            beam_width=1,
+            max_depth=2,
+        )
+        assert len(run.thoughts(depth=2, source="target")) == num_revised
 
 
 def test_a_path_that_outgrows_the_draft_ends_the_search_at_a_limit() -> None:

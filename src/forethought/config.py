@@ -127,7 +127,9 @@ class SearchConfig:
     Names follow the paper: `tree_width` N thoughts wanted per expanded node, `beam_width` B,
     `theta` the EMA weight, `theta_estimator` Theta over the scores of `estimator_pool`,
     `draft_multiplier` m (the draft writes m*N candidates a node), `extra_large_thoughts` the target
-    writes beside the replacements. `init` says where the first threshold comes from: thoughts that
+    writes beside the replacements. `refill` says how many replacements: up to N thoughts a node as
+    in the paper ("width"), or up to the beam's open places ("beam"), which every thought still
+    passes the same test for, at less cost where the target is slow in small batches. `init` says where the first threshold comes from: thoughts that
     the target writes at the root ("target"), or earlier runs ("store"). `policy` "never" lets the
     target write everything: the autoregressive baseline, through the same code.
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
@@ -146,6 +148,7 @@ class SearchConfig:
     init: Literal["target", "store"] = "target"
     ucb_c: float = 1.0
     draft_multiplier: int = 1
+    refill: Literal["beam", "width"] = "beam"
     extra_large_thoughts: int = 0
     thought_tokens: int = 256
     max_tokens: int = 16384
@@ -172,6 +175,7 @@ class SearchConfig:
         pools = ("large_only", "large_plus_accepted")
         require_one_of("estimator_pool", self.estimator_pool, pools)
         require_one_of("init", self.init, ("target", "store"))
+        require_one_of("refill", self.refill, ("beam", "width"))
         require_one_of("answer_by", self.answer_by, ("best", "vote"))
         deadline = self.deadline
         require(

@@ -65,7 +65,7 @@ def engine_speed(engine: Engine, prompt: list[int], num: int, params: SamplingPa
 
 
 def bench_speed(
-    path: Path, *, config: EngineConfig, num_tokens: int = 64, rounds: int = 5
+    path: Path, *, config: EngineConfig, num_tokens: int = 32, rounds: int = 5
 ) -> Iterator[SpeedRow]:
     """Decode throughput at 8 and 16 sequences, sampling at temperature 0.7 included."""
     params = SamplingParams(temperature=0.7, max_tokens=num_tokens)

@@ -37,7 +37,11 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
     config = engine_config(options)
     quant = None if options["quant"] == "original" else options["quant"]
     paths = [resolve(name, quant=quant) for name in names or (options["target"],)]
-    speeds = [row for path in paths for row in bench_speed(path, config=config, rounds=rounds)]
+    speeds = []
+    for path in paths:
+        for row in bench_speed(path, config=config, rounds=rounds):
+            click.echo(f"{row.model}, {row.num_sequences} sequences: {row.engine:.1f}/s", err=True)
+            speeds.append(row)
     pair = [resolve(options[role], quant=quant) for role in ("draft", "target")]
     search = bench_search(pair[0], pair[1], config=config)
     table = Table(box=SIMPLE_HEAD, title="decode, tokens/s (median)")
@@ -48,7 +52,7 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
         ratios = (row.vs_bare_loop, row.vs_single_sequence)
         cells = [f"{rate:.1f}" for rate in rates] + [f"{ratio:.2f}" for ratio in ratios]
         table.add_row(row.model, str(row.num_sequences), *cells)
-    Console().print(table)
+    _wide_console().print(table)
     click.echo(
         f"search: {search.prompt_tokens} prompt tokens computed, {search.computed_twice:.2%} of "
         f"them twice; {search.wall_seconds:.1f} s, {search.outside_engine:.2%} outside the engines"
@@ -86,11 +90,17 @@ def search(path: Path, limit: int, **options: Any) -> None:
                 f"{len(runs)}/{2 * len(problems)} {run.method} {mark} {run.seconds:.1f} s", err=True
             )
     summaries = [summarise(runs, method) for method in METHODS]
-    Console().print(_search_table(summaries))
+    _wide_console().print(_search_table(summaries))
     ratio = summaries[1].total_seconds / summaries[0].total_seconds
     click.echo(f"speed-up of spec-search over the target alone (ratio of sums): {ratio:.2f}")
     figures = {"summaries": [asdict(s) for s in summaries], "speed_up": ratio}
     click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
+
+
+def _wide_console() -> Console:
+    """As wide as the terminal; in a file, as wide as the tables need."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def _search_table(summaries: list[Summary]) -> Table:

@@ -26,6 +26,7 @@ HELP = {
     "init": "First threshold from the target's thoughts, or from the store.",
     "ucb_c": "Width of the upper confidence bound.",
     "draft_multiplier": "m: the draft writes m * N candidates per open path.",
+    "refill": "Replace rejected drafts up to the beam's open places, or up to N per path.",
     "extra_large_thoughts": "Thoughts of the target beside the replacements, per open path.",
     "thought_tokens": "Most tokens of one thought.",
     "max_tokens": "Most sampled tokens of the run.",
