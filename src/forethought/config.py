@@ -128,10 +128,10 @@ class SearchConfig:
     `theta` the EMA weight, `theta_estimator` Theta over the scores of `estimator_pool`,
     `draft_multiplier` m (the draft writes m*N candidates a node), `extra_large_thoughts` the target
     writes beside the replacements. `refill` says how many replacements: up to N thoughts a node as
-    in the paper ("width"), or up to the beam's open places ("beam"), which every thought still
-    passes the same test for, at less cost where the target is slow in small batches. `init` says where the first threshold comes from: thoughts that
-    the target writes at the root ("target"), or earlier runs ("store"). `policy` "never" lets the
-    target write everything: the autoregressive baseline, through the same code.
+    in the paper ("width"), or only up to the beam's open places ("beam"); every thought still
+    passes the same test. `init` says where the first threshold comes from: thoughts that the target
+    writes at the root ("target"), or earlier runs ("store"). `policy` "never" lets the target write
+    everything: the autoregressive baseline, through the same code.
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
     the best finished path or the answer with the largest sum of scores. `deadline` is in seconds.
     """

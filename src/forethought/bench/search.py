@@ -79,13 +79,18 @@ def load_problems(path: Path, limit: int) -> list[Problem]:
 
 
 def compare(
-    problems: list[Problem], draft: Engine, target: Engine, *, config: SearchConfig
+    problems: list[Problem],
+    draft: Engine,
+    target: Engine,
+    *,
+    config: SearchConfig,
+    methods: tuple[Method, ...] = METHODS,
 ) -> Iterator[Run]:
-    """Both methods on every problem, in alternating order."""
+    """The methods on every problem, in alternating order."""
     judge = Judge(target, task_named(config.task))
     graph = spec_search(draft=draft, target=target, evaluator=judge, thresholds=ThresholdStore())
     for number, problem in enumerate(problems):
-        order = METHODS if number % 2 == 0 else METHODS[::-1]
+        order = methods if number % 2 == 0 else methods[::-1]
         for method in order:
             policy: Literal["ema", "never"] = "ema" if method == "spec-search" else "never"
             settings = replace(config, policy=policy, seed=config.seed + number)

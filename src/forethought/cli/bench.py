@@ -70,29 +70,35 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
 
 @bench.command("search")
 @click.option("--data", "path", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option(
+    "--alone/--no-alone", default=True, show_default=True, help="Run the target alone too."
+)
 @click.option("--limit", default=20, show_default=True, help="Problems to take from the file.")
 @click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or .gguf path.")
 @click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or .gguf path.")
 @click.option("--quant", default="auto", show_default=True, help="auto, original, or e.g. q4_0.")
 @engine_options
 @search_options
-def search(path: Path, limit: int, **options: Any) -> None:
+def search(path: Path, limit: int, alone: bool, **options: Any) -> None:
     """SpecSearch and the target searching alone, on problems of a JSON Lines file."""
     config, placement = search_config(options), engine_config(options)
     problems = load_problems(path, limit)
     runs: list[Run] = []
+    methods = METHODS if alone else METHODS[:1]
     pair = open_pair(options["draft"], options["target"], options["quant"], placement)
     with pair as (small, large):
-        for run in compare(problems, small, large, config=config):
+        for run in compare(problems, small, large, config=config, methods=methods):
             runs.append(run)
             mark = "right" if run.is_right else "wrong"
             click.echo(
-                f"{len(runs)}/{2 * len(problems)} {run.method} {mark} {run.seconds:.1f} s", err=True
+                f"{len(runs)}/{len(methods) * len(problems)} {run.method} {mark} {run.seconds:.1f} s",
+                err=True,
             )
-    summaries = [summarise(runs, method) for method in METHODS]
+    summaries = [summarise(runs, method) for method in methods]
     _wide_console().print(_search_table(summaries))
-    ratio = summaries[1].total_seconds / summaries[0].total_seconds
-    click.echo(f"speed-up of spec-search over the target alone (ratio of sums): {ratio:.2f}")
+    ratio = summaries[-1].total_seconds / summaries[0].total_seconds if alone else None
+    if ratio is not None:
+        click.echo(f"speed-up of spec-search over the target alone (ratio of sums): {ratio:.2f}")
     figures = {"summaries": [asdict(s) for s in summaries], "speed_up": ratio}
     click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
 
