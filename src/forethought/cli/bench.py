@@ -70,9 +70,7 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
 
 @bench.command("search")
 @click.option("--data", "path", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option(
-    "--alone/--no-alone", default=True, show_default=True, help="Run the target alone too."
-)
+@click.option("--alone/--no-alone", default=True, help="Run the target alone, too.")
 @click.option("--limit", default=20, show_default=True, help="Problems to take from the file.")
 @click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or .gguf path.")
 @click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or .gguf path.")
@@ -90,10 +88,8 @@ def search(path: Path, limit: int, alone: bool, **options: Any) -> None:
         for run in compare(problems, small, large, config=config, methods=methods):
             runs.append(run)
             mark = "right" if run.is_right else "wrong"
-            click.echo(
-                f"{len(runs)}/{len(methods) * len(problems)} {run.method} {mark} {run.seconds:.1f} s",
-                err=True,
-            )
+            count = f"{len(runs)}/{len(methods) * len(problems)}"
+            click.echo(f"{count} {run.method} {mark} {run.seconds:.1f} s", err=True)
     summaries = [summarise(runs, method) for method in methods]
     _wide_console().print(_search_table(summaries))
     ratio = summaries[-1].total_seconds / summaries[0].total_seconds if alone else None
