@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -37,6 +37,7 @@ from forethought.errors import ConfigError, EvaluatorError, PromptTooLong, Searc
 from forethought.evaluators import path_tokens
 from forethought.graphs import spec_search
 from forethought.model import RunStopped, Scope, Usage, current_scope
+from forethought.nodes.state import SearchState, node_scope
 from forethought.prompts import MATH
 from forethought.solve import solve
 from forethought.stores import ThresholdKey, ThresholdStore
@@ -607,12 +608,13 @@ def test_at_the_deadline_the_best_path_so_far_is_the_answer() -> None:
 
 
 def test_time_is_kept_back_to_close_the_answer() -> None:
-    table = everywhere(0.5, depths=80)
-    # 85 % of a second are the search's: about 40 thoughts; the rest closes the answer
-    draft = slowly(scores(table), 0.02)
-    run = search(draft, scores(table), deadline=1.0, max_depth=80, tree_width=1)
-    assert run.solution.answer.finish_reason == "deadline"
-    assert run.solution.answer.answer == "7"
+    state = cast("SearchState", {"started_at": time.time()})
+    config = SearchConfig(deadline=100.0)
+    now = time.monotonic()
+    with node_scope(state, config) as searching:
+        assert searching.deadline == pytest.approx(now + 85, abs=5)
+    with node_scope(state, config, answering=True) as answering:
+        assert answering.deadline == pytest.approx(now + 100, abs=5)
 
 
 def test_a_run_that_is_late_before_it_begins_still_ends_well() -> None:
