@@ -173,8 +173,13 @@ class Pair:
 
     def run(self, *, scope: Scope | None = None, **settings: Any) -> Run:
         events: list[dict[str, Any]] = []
-        small: dict[str, Any] = {"tree_width": 2, "beam_width": 1, "max_depth": 4}
-        config = SearchConfig(**({"refill": "width"} | small | settings))
+        small: dict[str, Any] = {
+            "tree_width": 2,
+            "beam_width": 1,
+            "max_depth": 4,
+            "refill": "width",
+        }
+        config = SearchConfig(**(small | settings))
         solution = solve(QUESTION, self.graph(), config=config, scope=scope, listen=events.append)
         return Run(self.draft, self.target, solution, events)
 
