@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from forethought.bench.engine import as_record, bench_search, bench_speed
 from forethought.bench.search import METHODS, Run, Summary, compare, load_problems, summarise
+from forethought.cli.live import wide_console
 from forethought.cli.options import engine_config, engine_options, search_config, search_options
 from forethought.cli.solve import DEFAULT_DRAFT, DEFAULT_TARGET, open_pair
 from forethought.models import resolve
@@ -52,7 +52,7 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
         ratios = (row.vs_bare_loop, row.vs_single_sequence)
         cells = [f"{rate:.1f}" for rate in rates] + [f"{ratio:.2f}" for ratio in ratios]
         table.add_row(row.model, str(row.num_sequences), *cells)
-    _wide_console().print(table)
+    wide_console().print(table)
     click.echo(
         f"search: {search.prompt_tokens} prompt tokens computed, {search.computed_twice:.2%} of "
         f"them twice; {search.wall_seconds:.1f} s, {search.outside_engine:.2%} outside the engines"
@@ -91,18 +91,12 @@ def search(path: Path, limit: int, alone: bool, **options: Any) -> None:
             count = f"{len(runs)}/{len(methods) * len(problems)}"
             click.echo(f"{count} {run.method} {mark} {run.seconds:.1f} s", err=True)
     summaries = [summarise(runs, method) for method in methods]
-    _wide_console().print(_search_table(summaries))
+    wide_console().print(_search_table(summaries))
     ratio = summaries[-1].total_seconds / summaries[0].total_seconds if alone else None
     if ratio is not None:
         click.echo(f"speed-up of spec-search over the target alone (ratio of sums): {ratio:.2f}")
     figures = {"summaries": [asdict(s) for s in summaries], "speed_up": ratio}
     click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
-
-
-def _wide_console() -> Console:
-    """As wide as the terminal; in a file, as wide as the tables need."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def _search_table(summaries: list[Summary]) -> Table:

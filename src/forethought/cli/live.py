@@ -168,12 +168,18 @@ def thought_line(thought: Thought) -> Text:
 
 def print_solution(solution: Solution) -> None:
     """The path, the answer and the ledger."""
-    console, answer = Console(), solution.answer
+    console, answer = wide_console(), solution.answer
     console.print(Panel(Text(answer.text or "(nothing was written)"), title="path", expand=False))
     end = "" if answer.finish_reason == "answer" else f"  ({answer.finish_reason} reached)"
     console.print(Text.assemble(("answer  ", "bold"), (answer.answer or "none", "bold green"), end))
     console.print(ledger_table(answer.ledger))
     console.print(Text(summary(solution), style="default"))
+
+
+def wide_console() -> Console:
+    """As wide as the terminal; in a file, as wide as the tables need."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def ledger_table(ledger: Ledger) -> Table:
