@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,9 @@ _NUM_SAMPLING_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """Counts since the engine started. `usage` is that of all prompts served; `decode_seconds`
-    include planning the batch, `sample_seconds` handing out its results."""
+    """Counts since the engine started: `usage` is that of all prompts served."""
 
     usage: Usage = NO_USAGE
-    num_steps: int = 0
-    num_rows: int = 0
-    decode_seconds: float = 0.0
-    sample_seconds: float = 0.0
 
 
 class Engine:
@@ -187,7 +182,8 @@ class Engine:
                     self._step()
             self._fail_all(EngineClosed(f"the engine of {self.name} was closed"))
         except BaseException as error:
-            self._is_closed = True
+            with self._closing:  # a request put in after the inbox was emptied would wait for ever
+                self._is_closed = True
             self._fail_all(error)
             raise
         finally:
@@ -225,10 +221,8 @@ class Engine:
                 sequence.close()
                 sequence.request.fail(error)
             return
-        decoded = time.perf_counter()
-        self._scheduler.advance(rows, decoded - started)
+        self._scheduler.advance(rows, time.perf_counter() - started)
         self._hand_out(rows)
-        self._count(rows, (started, decoded, time.perf_counter()))
 
     def _end_full(self) -> None:
         """The only active sequence has filled the cache: it ends here."""
@@ -240,7 +234,7 @@ class Engine:
         """Take a sequence out and count what it has cost, before its caller is told."""
         self._scheduler.retire(sequence)
         sequence.request.usage += sequence.usage
-        self._stats = replace(self._stats, usage=self._stats.usage + sequence.usage)
+        self._stats = EngineStats(self._stats.usage + sequence.usage)
 
     def _hand_out(self, rows: list[Row]) -> None:
         """Draw tokens and read probabilities where the rows' logits are the newest."""
@@ -271,17 +265,6 @@ class Engine:
         weights = np.exp(logits - logits.max())
         total = weights.sum()
         return [float(weights[ids].sum() / total) for ids in choices]
-
-    def _count(self, rows: list[Row], times: tuple[float, float, float]) -> None:
-        started, decoded, ended = times
-        stats = self._stats
-        self._stats = replace(
-            stats,
-            num_steps=stats.num_steps + 1,
-            num_rows=stats.num_rows + len(rows),
-            decode_seconds=stats.decode_seconds + decoded - started,
-            sample_seconds=stats.sample_seconds + ended - decoded,
-        )
 
     def _fail_all(self, error: BaseException) -> None:
         for sequence in [*self._scheduler.drop_active(), *self._scheduler.waiting]:
