@@ -27,6 +27,7 @@ LAYERS = (
     {"config"},
     {"model"},
     {"prompts", "thoughts"},
+    {"chains"},
     {"engine", "stores"},
     {"models"},
     {"evaluators"},

@@ -1,6 +1,7 @@
 """The seam between reasoning and whatever runs a model.
 
-`Model` is the one protocol that graphs, nodes and evaluators know. `Scope` carries what belongs to
+`Model` is the one protocol that graphs, nodes and evaluators know; what only reads, and never
+writes, is a `Reader`. `Scope` carries what belongs to
 one run and not to one call: its cancellation, its deadline, and the meter that counts what the run
 cost. It travels in a context variable, so that an evaluator's calls are metered and cancelled like
 those of the nodes without every signature naming it.
@@ -15,6 +16,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forethought.config import SamplingParams
 
@@ -67,11 +71,28 @@ class Completion:
     usage: Usage
 
 
-class Model(Protocol):
-    """A language model: batch in, batch out, same order, same length; safe to call from threads.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a model meets one token of a text: natural-log probability `logprob` of that token, and
+    of the whole distribution it came from the `entropy` in nats and the `certainty`, the
+    Kullback-Leibler divergence from the uniform distribution to it in nats."""
+
+    logprob: float
+    entropy: float
+    certainty: float
+
+
+class Reader(Protocol):
+    """A language model that is read and does not write: batch in, batch out, same order, by prefill
+    only; safe to call from threads.
 
     `name` identifies the weights; `vocabulary` is a fingerprint: where two models' are equal, token
-    ids may pass between them. `context_size` is the most tokens of a prompt and its continuation.
+    ids may pass between them. `context_size` is the most tokens of a prompt. Prompts that share
+    a prefix are computed once as far as they do, so to read several positions of a text, ask for
+    several of its prefixes in one call.
+
+    All three ways to read raise `RunStopped` where the run was cancelled or ran out of time: there
+    is no score to report then.
     """
 
     @property
@@ -81,28 +102,49 @@ class Model(Protocol):
     @property
     def context_size(self) -> int: ...
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text; control tokens spelt out in it stay text."""
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text`, no start token added; control tokens spelt out in it stay text
+        unless `special`, which is for templates and never for what a user wrote."""
         ...
 
-    def decode(self, tokens: list[int]) -> str:
-        """Text of token ids."""
+    def start_tokens(self) -> list[int]:
+        """The start token, where the model was trained with one."""
         ...
 
     def chat(self, messages: list[Message]) -> list[int]:
         """Token ids of a conversation under the model's template, assistant turn opened."""
         ...
 
-    def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
-        """One completion per prompt; equal prompts share their prefix and draw separately."""
+    def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
+        """Probability that each prompt's next token is one of each choice's ids.
+
+        Returns one row per prompt with one number in [0, 1] per choice.
+        """
         ...
 
-    def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
-        """Probability that each prompt's next token is one of each choice's ids, by prefill only.
+    def hidden(
+        self, prompts: list[list[int]], *, layer: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """The state of each prompt's last token, a vector of the model's width: after the final
+        norm, or the residual stream behind block `layer` (from 1)."""
+        ...
 
-        Returns one row per prompt with one number in [0, 1] per choice. A run that was cancelled or
-        ran out of time raises `RunStopped`: there is no score to report.
-        """
+    def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
+        """How the model meets the last `counts[i]` tokens of prompt i, in order; a prompt's first
+        token is met by nothing, so a count is less than its prompt's length."""
+        ...
+
+
+class Model(Reader, Protocol):
+    """A language model that reads and writes. `context_size` is the most tokens of a prompt and its
+    continuation."""
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of token ids."""
+        ...
+
+    def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
+        """One completion per prompt; equal prompts share their prefix and draw separately."""
         ...
 
 

@@ -6,7 +6,11 @@ real model. It keeps the contract of `forethought.model.Model`, scopes and usage
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forethought.config import SamplingParams, require
 from forethought.errors import PromptTooLong
@@ -14,6 +18,7 @@ from forethought.model import (
     Completion,
     FinishReason,
     Message,
+    Reading,
     RunStopped,
     Usage,
     current_scope,
@@ -38,6 +43,8 @@ class ScriptedModel:
         context_size: longest prompt in characters.
     """
 
+    width = 8
+
     def __init__(
         self,
         reply: Reply,
@@ -53,9 +60,13 @@ class ScriptedModel:
         self.vocabulary = vocabulary
         self.context_size = context_size
 
-    def encode(self, text: str) -> list[int]:
-        """One code point per character."""
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """One code point per character; there are no control tokens."""
         return [ord(character) for character in text]
+
+    def start_tokens(self) -> list[int]:
+        """None: a script has no start token."""
+        return []
 
     def decode(self, tokens: list[int]) -> str:
         """The characters of the code points."""
@@ -83,13 +94,9 @@ class ScriptedModel:
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """What the script judges; `RunStopped` where the caller's run has stopped."""
         require(bool(choices) and all(choices), "probs needs at least one token id per choice")
-        self._check(prompts)
-        scope = current_scope()
-        if scope and (reason := scope.stop_reason()):
-            raise RunStopped(reason)
+        self._read(prompts)
         rows = []
         for prompt in prompts:
-            record_usage(self.name, Usage(prompt_tokens=len(prompt)))
             row = (
                 self._judge(self.decode(prompt))
                 if self._judge
@@ -98,6 +105,30 @@ class ScriptedModel:
             require(len(row) == len(choices), f"judge gave {len(row)} numbers for {len(choices)}")
             rows.append(row)
         return rows
+
+    def hidden(
+        self, prompts: list[list[int]], *, layer: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """A vector of `width` numbers in [-1, 1] drawn from each prompt's tokens and the layer."""
+        self._read(prompts)
+        return [
+            np.random.default_rng([layer or 0, *prompt]).uniform(-1, 1, self.width).astype("f4")
+            for prompt in prompts
+        ]
+
+    def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
+        """Every token is as likely as any of 128 others."""
+        self._read(prompts)
+        uniform = Reading(logprob=-math.log(128), entropy=math.log(128), certainty=0.0)
+        return [[uniform] * count for count in counts]
+
+    def _read(self, prompts: list[list[int]]) -> None:
+        self._check(prompts)
+        scope = current_scope()
+        if scope and (reason := scope.stop_reason()):
+            raise RunStopped(reason)
+        for prompt in prompts:
+            record_usage(self.name, Usage(prompt_tokens=len(prompt)))
 
     def _check(self, prompts: list[list[int]]) -> None:
         for prompt in prompts:

@@ -1,0 +1,92 @@
+"""Chains: whole solutions that a model wrote, cut into steps, with what became of them.
+
+They are what evaluators are trained, calibrated and measured on. A file of chains is JSON Lines, one
+chain a line, as `Chain.document` gives it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from forethought.config import require
+from forethought.thoughts import ROOT, Source, Thought
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thought of a chain. `tokens` are ids of the vocabulary that wrote it. `value` is the
+    share of roll-outs from here that ended right, where roll-outs were made."""
+
+    text: str
+    tokens: list[int]
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A model's whole solution of a problem. `problem` names the problem, for splits by question;
+    `stated` is the final answer found in it, if any; `is_right` says whether that is `answer`."""
+
+    problem: str
+    question: str
+    answer: str
+    source: Source
+    model: str
+    vocabulary: str
+    steps: list[Step]
+    stated: str | None
+    is_right: bool
+
+    def path(self) -> list[Thought]:
+        """The chain as a path of a search tree, for evaluators."""
+        last = len(self.steps)
+        return [
+            Thought(
+                id=depth,
+                parent=depth - 1 if depth > 1 else ROOT,
+                depth=depth,
+                text=step.text,
+                tokens=step.tokens,
+                vocabulary=self.vocabulary,
+                source=self.source,
+                is_terminal=depth == last,
+            )
+            for depth, step in enumerate(self.steps, 1)
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for a line of JSON; `parsed_chain` reads it."""
+        return asdict(self)
+
+
+def parsed_chain(document: dict[str, Any]) -> Chain:
+    """A chain from `Chain.document`'s form. Raises TypeError or KeyError where it is none."""
+    return Chain(**{**document, "steps": [Step(**step) for step in document["steps"]]})
+
+
+def read_chains(path: Path) -> list[Chain]:
+    """The chains of a file.
+
+    Raises:
+        ConfigError: a line is no chain; the message has its number.
+    """
+    return list(_parsed_lines(path))
+
+
+def append_chains(path: Path, chains: Iterable[Chain]) -> None:
+    """Add chains to a file, in one write, so that a kill leaves whole lines or none."""
+    lines = "".join(json.dumps(chain.document(), ensure_ascii=False) + "\n" for chain in chains)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(lines)
+
+
+def _parsed_lines(path: Path) -> Iterator[Chain]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            yield parsed_chain(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            require(False, f"{path}:{number} is no chain: {error}")
