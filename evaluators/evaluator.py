@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from forethought.model import Model
+from forethought.model import Reader
 from forethought.thoughts import Thought
 
 
@@ -28,11 +28,17 @@ class Evaluator(Protocol):
         ...
 
 
-def path_tokens(model: Model, path: list[Thought]) -> list[int]:
-    """A path in `model`'s token ids: exactly those that were sampled where the vocabulary is the
+def closed_tokens(reader: Reader, path: list[Thought], delimiter: str) -> list[int]:
+    """`path_tokens`, its last thought closed by `delimiter` where it is not."""
+    is_closed = path[-1].text.endswith(delimiter)
+    return path_tokens(reader, path) + ([] if is_closed else reader.encode(delimiter))
+
+
+def path_tokens(reader: Reader, path: list[Thought]) -> list[int]:
+    """A path in `reader`'s token ids: exactly those that were sampled where the vocabulary is the
     same, re-tokenised thought by thought where it is not."""
     tokens: list[int] = []
     for thought in path:
-        same = thought.vocabulary == model.vocabulary
-        tokens += thought.tokens if same else model.encode(thought.text)
+        same = thought.vocabulary == reader.vocabulary
+        tokens += thought.tokens if same else reader.encode(thought.text)
     return tokens

@@ -36,6 +36,7 @@ LAYERS = (
     {"solve"},
     {"report"},
     {"bench"},
+    {"training"},
     {"cli"},
     {"__init__", "__main__"},
 )

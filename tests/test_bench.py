@@ -10,47 +10,11 @@ from scripted_search import scripted_engine
 
 from forethought import SearchConfig
 from forethought.bench.engine import as_record, bench_search, bench_speed
-from forethought.bench.search import (
-    METHODS,
-    Problem,
-    Run,
-    compare,
-    load_problems,
-    same_answer,
-    summarise,
-)
+from forethought.bench.search import Method, Run, compare, summarise
+from forethought.chains import Problem
 from forethought.config import EngineConfig
-from forethought.errors import ConfigError
-
-
-@pytest.mark.parametrize(
-    ("given", "expected", "same"),
-    [
-        ("42", "42", True),
-        ("$1,234", "1234", True),
-        ("42.0 apples", "42", True),
-        ("-5", "5", False),
-        ("0.5", ".5", False),
-        ("x + 1", "x+1", True),
-        ("", "7", False),
-        ("43", "42", False),
-    ],
-)
-def test_answers_are_compared_as_numbers_then_as_text(
-    given: str, expected: str, same: bool
-) -> None:
-    assert same_answer(given, expected) is same
-
-
-def test_problems_are_read_up_to_the_limit_and_a_bad_line_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "problems.jsonl"
-    path.write_text('{"question": "a?", "answer": 1}\n{"question": "b?", "answer": "2"}\nbroken\n')
-    assert load_problems(path, 2) == [Problem("a?", "1"), Problem("b?", "2")]
-    with pytest.raises(ConfigError, match=r"problems\.jsonl:3"):
-        load_problems(path, 3)
-    path.write_text("")
-    with pytest.raises(ConfigError, match="no problems"):
-        load_problems(path, 3)
+from forethought.evaluators import Equations, Judge
+from forethought.prompts import MATH
 
 
 def test_a_summary_is_over_the_runs_of_its_method() -> None:
@@ -59,20 +23,25 @@ def test_a_summary_is_over_the_runs_of_its_method() -> None:
 
     other = Run("target-alone", True, 99.0, 0.0, 0, 0, {"scored": 1})
     runs = [done(True, 1.0, 4), other, done(False, 3.0, 2), done(True, 2.0, 3)]
-    own, baseline = (summarise(runs, method) for method in METHODS)
+    own, baseline = (summarise(runs, method) for method in ("spec-search", "target-alone"))
     assert (own.num_problems, own.accuracy, own.median_seconds) == (3, pytest.approx(2 / 3), 2.0)
     assert (own.total_seconds, own.acceptance, own.tokens) == (6.0, 0.75, {"scored": 30})
     assert own.outside_share == pytest.approx(0.1)
     assert (baseline.accuracy, baseline.acceptance) == (1.0, None)
 
 
-def test_both_methods_meet_every_problem_in_alternating_order() -> None:
+def test_all_methods_meet_every_problem_in_alternating_order() -> None:
     answer = "The answer is \\boxed{4}."
     draft, target = scripted_engine(answer, "draft"), scripted_engine(answer, "target")
-    problems = [Problem("2 + 2?", "4"), Problem("3 + 1?", "5")]
-    runs = list(compare(problems, draft, target, config=SearchConfig(tree_width=1)))
-    assert [run.method for run in runs] == [*METHODS, *METHODS[::-1]]
-    assert [run.is_right for run in runs] == [True, True, False, False]
+    judge = Judge(target, MATH)
+    methods = [Method(judge), Method(Equations()), Method(judge, is_alone=True)]
+    problems = [Problem("a", "2 + 2?", "4"), Problem("b", "3 + 1?", "5")]
+    config = SearchConfig(tree_width=1)
+    runs = list(compare(problems, draft, target, config=config, methods=methods))
+    names = ["spec-search judge:target", "spec-search equations", "target-alone judge:target"]
+    assert [run.method for run in runs] == [*names, *names[::-1]]
+    assert [run.is_right for run in runs] == [True] * 3 + [False] * 3
+    assert [run.num_drafts > 0 for run in runs] == [False] * 6
 
 
 @pytest.mark.weights

@@ -21,12 +21,15 @@ from scripted_search import Call, Pair, Script, Writer, never, scores, stated_sc
 
 from forethought.cli.live import LiveTree, thought_tree
 from forethought.cli.main import forethought, run
-from forethought.cli.options import HELP
+from forethought.cli.opening import Opened
+from forethought.cli.options import HELP, engine_config
 from forethought.cli.solve import cancel_on_interrupt, solve
 from forethought.config import EngineConfig, SamplingParams, SearchConfig
 from forethought.engine import EngineStats, ScriptedModel
 from forethought.errors import ForethoughtError
+from forethought.evaluators.registry import Parts, Role
 from forethought.model import Completion, Usage, current_scope
+from forethought.prompts import MATH
 from forethought.report import SolutionDocument, document
 from forethought.thoughts import Thought
 
@@ -74,15 +77,17 @@ class Desk:
         return reply
 
     @contextmanager
-    def open_pair(
-        self, draft: str, target: str, quant: str, config: EngineConfig
-    ) -> Iterator[tuple[CountedModel, CountedModel]]:
-        self.opened.append((draft, target, quant, config))
+    def open_models(
+        self, roles: frozenset[Role], options: dict[str, Any], *, with_states: set[Role]
+    ) -> Iterator[Opened]:
+        assert roles == {"draft", "target"}
+        assert not with_states
+        names = options["draft"], options["target"], options["quant"]
+        self.opened.append((*names, engine_config(options)))
         judging: dict[str, Any] = {"judge": judged} | self.settings
-        yield (
-            CountedModel(self._noted(self.draft), name="small", **self.settings),
-            CountedModel(self._noted(self.target), name="large", **judging),
-        )
+        draft = CountedModel(self._noted(self.draft), name="small", **self.settings)
+        target = CountedModel(self._noted(self.target), name="large", **judging)
+        yield Opened({"draft": draft, "target": target}, Parts(draft, target, MATH))
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +99,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     made = Desk()
-    monkeypatch.setattr("forethought.cli.solve.open_pair", made.open_pair)
+    monkeypatch.setattr("forethought.cli.solve.open_models", made.open_models)
     return made
 
 
@@ -241,7 +246,7 @@ def test_an_evaluator_that_cannot_score_exits_with_2(
     desk.settings = {"judge": lambda _: [0.0, 0.0]}
     code, error = fails(capsys, "solve", "How many?", "--plain")
     assert code == 2
-    assert "neither yes nor no" in error
+    assert "use another judge model" in error
 
 
 def test_a_damaged_threshold_store_exits_with_2(
@@ -573,11 +578,11 @@ def test_ctrl_c_before_the_run_begins_is_one_line_too(
     desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def open_pair(*_: Any) -> Iterator[Any]:
+    def open_models(*_: Any, **__: Any) -> Iterator[Any]:
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr("forethought.cli.solve.open_pair", open_pair)
+    monkeypatch.setattr("forethought.cli.solve.open_models", open_models)
     assert run(["solve", "How many?"]) == 1
     # the terminal has shown ^C, so the line begins anew
     assert capsys.readouterr().err == "\nforethought: stopped\n"

@@ -10,7 +10,7 @@ from fake_context import FakeContext
 
 from forethought.config import SamplingParams
 from forethought.engine.cache import PrefixCache
-from forethought.engine.context import Context
+from forethought.engine.context import Context, Row
 from forethought.engine.request import Request, Sequence
 from forethought.engine.scheduler import Scheduler, prefill_rows
 
@@ -19,12 +19,17 @@ def make_scheduler(
     context: FakeContext, *, max_sequences: int = 8
 ) -> tuple[Scheduler, PrefixCache]:
     cache = PrefixCache(cast("Context", context))
-    rows = context.num_rows
-    return Scheduler(cache, max_sequences=max_sequences, max_rows=rows), cache
+    scheduler = Scheduler(
+        cache,
+        max_sequences=max_sequences,
+        max_rows=context.num_rows,
+        max_outputs=context.num_sequences,
+    )
+    return scheduler, cache
 
 
 def submit(scheduler: Scheduler, prompts: list[list[int]]) -> list[Sequence]:
-    request = Request(prompts, None, params=SamplingParams())
+    request = Request(prompts, None, SamplingParams())
     sequences = [Sequence(request, i, list(prompt)) for i, prompt in enumerate(prompts)]
     scheduler.waiting.extend(sequences)
     return sequences
@@ -109,8 +114,21 @@ def test_a_later_prompt_takes_its_prefix_from_the_cache_but_never_its_last_token
     assert (second.num_cached, second.num_prefilled) == (3, 1)
 
 
+def test_prefixes_out_of_use_go_once_too_many_cells_are_used() -> None:
+    context = FakeContext(num_cells=100, num_sequences=8)
+    cache = PrefixCache(cast("Context", context), keep=10)
+    for number in range(5):
+        opened = cache.open([number])
+        assert opened == (opened[0], 0) if opened else False
+        context.decode([Row(number, i, [opened[0]]) for i in range(4)])
+        cache.grow(opened[0], 4)
+        cache.retire(opened[0], [number] * 4)
+        assert len(context.cells) == min(4 * (number + 1), 8)
+    assert {cell.token for cell in context.cells} == {3, 4}
+
+
 def test_a_budget_that_cuts_the_trie_leaves_no_gaps() -> None:
-    request = Request([], None)
+    request = Request([], None, SamplingParams())
     prompts = [[1, 2, 3, 4, 5], [1, 2, 3, 9, 9, 9], [1, 2, 8]]
     for budget in range(1, 10):
         context = FakeContext(num_cells=100, num_sequences=8)

@@ -1,7 +1,7 @@
 """Chains: whole solutions that a model wrote, cut into steps, with what became of them.
 
-They are what evaluators are trained, calibrated and measured on. A file of chains is JSON Lines, one
-chain a line, as `Chain.document` gives it.
+They are what evaluators are trained, calibrated and measured on. A file of chains is JSON Lines,
+one chain a line, as `Chain.document` gives it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from forethought.config import require
+from forethought.errors import ConfigError
 from forethought.thoughts import ROOT, Source, Thought
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question and its final answer; `name` tells it from others."""
+
+    name: str
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,24 @@ class Chain:
         return asdict(self)
 
 
+def load_problems(path: Path, limit: int) -> list[Problem]:
+    """The first `limit` problems of a JSON Lines file with `question`, `answer` and maybe `id`.
+
+    Raises:
+        ConfigError: a line is not of this form.
+    """
+    problems = []
+    for number, line in enumerate(_lines(path)[:limit], 1):
+        try:
+            row = json.loads(line)
+            name = str(row.get("id", f"{path.stem}/{number}"))
+            problems.append(Problem(name, str(row["question"]), str(row["answer"])))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            require(False, f"{path}:{number} is no JSON object of question and answer: {error}")
+    require(bool(problems), f"{path} has no problems")
+    return problems
+
+
 def parsed_chain(document: dict[str, Any]) -> Chain:
     """A chain from `Chain.document`'s form. Raises TypeError or KeyError where it is none."""
     return Chain(**{**document, "steps": [Step(**step) for step in document["steps"]]})
@@ -85,8 +113,17 @@ def append_chains(path: Path, chains: Iterable[Chain]) -> None:
 
 
 def _parsed_lines(path: Path) -> Iterator[Chain]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         try:
             yield parsed_chain(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
             require(False, f"{path}:{number} is no chain: {error}")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid UTF-8: {error}") from error
+    # not splitlines, which also cuts at line separators within a JSON string
+    return text.removesuffix("\n").split("\n") if text else []

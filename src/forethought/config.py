@@ -75,16 +75,21 @@ class EngineConfig:
     """How one model is placed on the machine. All of it reaches llama.cpp.
 
     `context_size` counts KV cells shared by all sequences; 0 takes 8192, or what the model was
-    trained with where that is less. `max_sequences` may decode in one batch; `batch_tokens` bounds
+    trained with where that is less. Of these, prefixes that no sequence uses any more are kept
+    while no more than `cache_tokens` are in use in all: the more are in use, the longer every
+    decode takes on a CPU. `max_sequences` may decode in one batch; `batch_tokens` bounds
     the tokens of one step, and with that how long a cancelled request may still run. `gpu_layers`
     None means all where the build supports offload, else none; -1 is all. `threads` 0 is one per
     core. `flash_attention` None leaves the choice to llama.cpp. `reproducible` keeps CPU batches
     below the size where other kernels round differently, so that on Q4_0, Q4_1 and Q8_0 a prompt's
     logits do not depend on the batch's shape; it costs about 6 % of prefill speed. What remains is
     the order of a sequence's cells in a cache that was filled and emptied before.
+    `hidden_states` lets evaluators read the model's hidden states, which costs a call into Python
+    for every node of the compute graph: on a CPU about 1 % of a decode.
     """
 
     context_size: int = 0
+    cache_tokens: int = 4096
     max_sequences: int = 64
     batch_tokens: int = 256
     threads: int = 0
@@ -95,9 +100,11 @@ class EngineConfig:
     flash_attention: bool | None = None
     kv_type: KvType = "f16"
     reproducible: bool = True
+    hidden_states: bool = False
 
     def __post_init__(self) -> None:
         require_at_least("context_size", self.context_size, 0)
+        require_at_least("cache_tokens", self.cache_tokens, 0)
         require_between("max_sequences", self.max_sequences, (1, 192))
         require_at_least("batch_tokens", self.batch_tokens, 1)
         require(

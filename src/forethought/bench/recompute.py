@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forethought.config import SamplingParams
 from forethought.engine import Engine
 from forethought.engine.radix import RadixTree
-from forethought.model import Completion, Message, Scope, Usage, current_scope, run_scope
+from forethought.model import Completion, Message, Reading, Scope, Usage, current_scope, run_scope
 
 
 @dataclass(slots=True)
@@ -40,9 +45,13 @@ class Recorder:
         """The engine's."""
         return self.engine.context_size
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
         """The engine's."""
-        return self.engine.encode(text)
+        return self.engine.encode(text, special=special)
+
+    def start_tokens(self) -> list[int]:
+        """The engine's."""
+        return self.engine.start_tokens()
 
     def decode(self, tokens: list[int]) -> str:
         """The engine's."""
@@ -64,14 +73,30 @@ class Recorder:
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """The engine's, prompts remembered."""
+        with self._reading(prompts):
+            return self.engine.probs(prompts, choices)
+
+    def hidden(
+        self, prompts: list[list[int]], *, layer: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """The engine's, prompts remembered."""
+        with self._reading(prompts):
+            return self.engine.hidden(prompts, layer=layer)
+
+    def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
+        """The engine's, prompts remembered."""
+        with self._reading(prompts):
+            return self.engine.readings(prompts, counts)
+
+    @contextmanager
+    def _reading(self, prompts: list[list[int]]) -> Iterator[None]:
         self._remember(prompts)
         outer = current_scope() or Scope()
         with run_scope(Scope(outer.cancel, outer.deadline)) as scope:
-            rows = self.engine.probs(prompts, choices)
+            yield
         usage = scope.meter.totals().get(self.name, Usage())
         outer.meter.add(self.name, usage)
         self.num_computed += usage.prompt_tokens
-        return rows
 
     def _remember(self, prompts: list[list[int]]) -> None:
         for prompt in prompts:

@@ -1,44 +1,44 @@
-"""`forethought bench search`: SpecSearch against the same search with the target alone.
+"""`forethought bench search`: SpecSearch under one or more evaluators, against the same search with
+the target alone.
 
-Problem by problem, both in turn and in alternating order, so that a machine that drifts hurts both
-alike; same seeds, same sampler, same judge, same code: the baseline is the policy `never`.
+Problem by problem, all in turn and in alternating order, so that a machine that drifts hurts all
+alike; same seeds, same sampler, same code: the baseline is the policy `never`.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
-from forethought.config import SearchConfig, require
-from forethought.engine import Engine
-from forethought.evaluators import Judge
+from forethought.chains import Problem
+from forethought.config import SearchConfig
+from forethought.evaluators import Cached, Evaluator, same_answer
 from forethought.graphs import spec_search
-from forethought.prompts import task_named
+from forethought.model import Model
 from forethought.solve import Solution, solve
 from forethought.stores import ThresholdStore
 
-Method = Literal["spec-search", "target-alone"]
-METHODS: tuple[Method, ...] = ("spec-search", "target-alone")
-
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """A question and its final answer."""
+class Method:
+    """A search with an evaluator, drafting or (`is_alone`) with the target alone."""
 
-    question: str
-    answer: str
+    evaluator: Evaluator
+    is_alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """`spec-search` or `target-alone`, and the evaluator."""
+        return f"{'target-alone' if self.is_alone else 'spec-search'} {self.evaluator.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """What one method did on one problem; tokens are computed and sampled ones, by role."""
 
-    method: Method
+    method: str
     is_right: bool
     seconds: float
     outside_seconds: float
@@ -51,7 +51,7 @@ class Run:
 class Summary:
     """One method over all problems."""
 
-    method: Method
+    method: str
     num_problems: int
     accuracy: float
     median_seconds: float
@@ -61,43 +61,26 @@ class Summary:
     tokens: dict[str, int]
 
 
-def load_problems(path: Path, limit: int) -> list[Problem]:
-    """The first `limit` problems of a JSON Lines file with `question` and `answer`.
-
-    Raises:
-        ConfigError: a line is not of this form.
-    """
-    problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[:limit], 1):
-        try:
-            row = json.loads(line)
-            problems.append(Problem(str(row["question"]), str(row["answer"])))
-        except (ValueError, KeyError, TypeError) as error:
-            require(False, f"{path}:{number} is no JSON object of question and answer: {error}")
-    require(bool(problems), f"{path} has no problems")
-    return problems
-
-
 def compare(
     problems: list[Problem],
-    draft: Engine,
-    target: Engine,
+    draft: Model,
+    target: Model,
     *,
     config: SearchConfig,
-    methods: tuple[Method, ...] = METHODS,
+    methods: list[Method],
 ) -> Iterator[Run]:
     """The methods on every problem, in alternating order."""
-    judge = Judge(target, task_named(config.task))
-    graph = spec_search(draft=draft, target=target, evaluator=judge, thresholds=ThresholdStore())
+    store = ThresholdStore()
     for number, problem in enumerate(problems):
-        order = methods if number % 2 == 0 else methods[::-1]
-        for method in order:
-            policy: Literal["ema", "never"] = "ema" if method == "spec-search" else "never"
+        for method in methods if number % 2 == 0 else methods[::-1]:
+            policy: Literal["ema", "never"] = "never" if method.is_alone else "ema"
             settings = replace(config, policy=policy, seed=config.seed + number)
-            yield measured(method, problem, solve(problem.question, graph, config=settings))
+            evaluator = Cached(method.evaluator)
+            graph = spec_search(draft=draft, target=target, evaluator=evaluator, thresholds=store)
+            yield measured(method.name, problem, solve(problem.question, graph, config=settings))
 
 
-def measured(method: Method, problem: Problem, solution: Solution) -> Run:
+def measured(method: str, problem: Problem, solution: Solution) -> Run:
     """A finished run in figures."""
     ledger = solution.answer.ledger
     drafts = [t for t in solution.thoughts if t.source == "draft"]
@@ -116,7 +99,7 @@ def measured(method: Method, problem: Problem, solution: Solution) -> Run:
     )
 
 
-def summarise(runs: list[Run], method: Method) -> Summary:
+def summarise(runs: list[Run], method: str) -> Summary:
     """Figures of one method."""
     own = [run for run in runs if run.method == method]
     drafts = sum(run.num_drafts for run in own)
@@ -131,16 +114,3 @@ def summarise(runs: list[Run], method: Method) -> Summary:
         acceptance=sum(run.num_accepted for run in own) / drafts if drafts else None,
         tokens={role: sum(run.tokens[role] for run in own) for role in own[0].tokens},
     )
-
-
-def same_answer(given: str, expected: str) -> bool:
-    """Equal as numbers where both end in one, else as text without spaces and dollar signs."""
-    left, right = _number(given), _number(expected)
-    if left is not None and right is not None:
-        return abs(left - right) < 1e-6
-    return re.sub(r"[\s$]", "", given) == re.sub(r"[\s$]", "", expected)
-
-
-def _number(text: str) -> float | None:
-    found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
-    return float(found[-1].replace(",", "")) if found else None

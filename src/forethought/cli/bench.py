@@ -12,10 +12,17 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from forethought.bench.engine import as_record, bench_search, bench_speed
-from forethought.bench.search import METHODS, Run, Summary, compare, load_problems, summarise
+from forethought.bench.search import Method, Run, Summary, compare, summarise
+from forethought.chains import load_problems
 from forethought.cli.live import wide_console
-from forethought.cli.options import engine_config, engine_options, search_config, search_options
-from forethought.cli.solve import DEFAULT_DRAFT, DEFAULT_TARGET, open_pair
+from forethought.cli.opening import PAIR, open_models, pair_options
+from forethought.cli.options import engine_config, search_config, search_options
+from forethought.evaluators.registry import (
+    DEFAULT_EVALUATOR,
+    Role,
+    build_evaluator,
+    roles_with_states,
+)
 from forethought.models import resolve
 from forethought.report import versions
 
@@ -27,11 +34,8 @@ def bench() -> None:
 
 @bench.command("engine")
 @click.option("--model", "names", multiple=True, help="Name or .gguf path; default: the target.")
-@click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="For the search.")
-@click.option("--target", default=DEFAULT_TARGET, show_default=True, help="For the search.")
-@click.option("--quant", default="auto", show_default=True, help="auto, original, or e.g. q4_0.")
 @click.option("--rounds", default=5, show_default=True, help="Rounds of the speed comparison.")
-@engine_options
+@pair_options
 def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
     """Decode speed against a bare llama.cpp loop and llama_cpp.Llama; recomputation in a search."""
     config = engine_config(options)
@@ -70,32 +74,35 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
 
 @bench.command("search")
 @click.option("--data", "path", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option(
+    "--evaluator", "specs", multiple=True, default=(DEFAULT_EVALUATOR,), show_default=True
+)
 @click.option("--alone/--no-alone", default=True, help="Run the target alone, too.")
 @click.option("--limit", default=20, show_default=True, help="Problems to take from the file.")
-@click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or .gguf path.")
-@click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or .gguf path.")
-@click.option("--quant", default="auto", show_default=True, help="auto, original, or e.g. q4_0.")
-@engine_options
+@pair_options
 @search_options
-def search(path: Path, limit: int, alone: bool, **options: Any) -> None:
-    """SpecSearch and the target searching alone, on problems of a JSON Lines file."""
-    config, placement = search_config(options), engine_config(options)
+def search(path: Path, limit: int, alone: bool, specs: tuple[str, ...], **options: Any) -> None:
+    """SpecSearch under each evaluator, and the target searching alone under the first one."""
+    config = search_config(options)
     problems = load_problems(path, limit)
     runs: list[Run] = []
-    methods = METHODS if alone else METHODS[:1]
-    pair = open_pair(options["draft"], options["target"], options["quant"], placement)
-    with pair as (small, large):
-        for run in compare(problems, small, large, config=config, methods=methods):
+    with_states = set[Role]().union(*map(roles_with_states, specs))
+    with open_models(PAIR, options, with_states=with_states) as opened:
+        methods = [Method(build_evaluator(spec, opened.parts)) for spec in specs]
+        methods += [Method(methods[0].evaluator, is_alone=True)] if alone else []
+        draft, target = opened.models["draft"], opened.models["target"]
+        for run in compare(problems, draft, target, config=config, methods=methods):
             runs.append(run)
             mark = "right" if run.is_right else "wrong"
             count = f"{len(runs)}/{len(methods) * len(problems)}"
             click.echo(f"{count} {run.method} {mark} {run.seconds:.1f} s", err=True)
-    summaries = [summarise(runs, method) for method in methods]
+    summaries = [summarise(runs, method.name) for method in methods]
     wide_console().print(_search_table(summaries))
-    ratio = summaries[-1].total_seconds / summaries[0].total_seconds if alone else None
-    if ratio is not None:
-        click.echo(f"speed-up of spec-search over the target alone (ratio of sums): {ratio:.2f}")
-    figures = {"summaries": [asdict(s) for s in summaries], "speed_up": ratio}
+    baseline = summaries[-1]
+    ratios = [baseline.total_seconds / one.total_seconds for one in summaries[:-1]]
+    for one, ratio in zip(summaries[:-1], ratios, strict=True):
+        click.echo(f"{one.method} against {baseline.method} (ratio of sums): {ratio:.2f}")
+    figures = {"summaries": [asdict(s) for s in summaries], "speed_ups": ratios}
     click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
 
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from forethought.cli.opening import Served
 from forethought.config import SearchConfig
-from forethought.engine import Engine
 from forethought.model import NO_USAGE, Usage
 from forethought.solve import Solution
 from forethought.thoughts import ROOT, Ledger, Status, Thought
@@ -42,7 +42,7 @@ class View:
     activity: str = "reading the question"
     beta: float | None = None
     started: float = field(default_factory=time.monotonic)
-    engines: tuple[Engine, ...] = ()
+    engines: tuple[Served, ...] = ()
     before: Usage = NO_USAGE
 
     def receive(self, event: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class View:
         if event["event"] == "threshold":
             self.beta = event["beta"]
 
-    def watch(self, *engines: Engine) -> None:
+    def watch(self, *engines: Served) -> None:
         """Count the tokens of these engines from now on."""
         self.engines, self.before = engines, _counted(engines)
         self.started = time.monotonic()
@@ -94,7 +94,7 @@ class LiveTree:
         if self._view.thoughts and error is None:
             Console().print(thought_tree(self._view.thoughts))
 
-    def watch(self, *engines: Engine) -> None:
+    def watch(self, *engines: Served) -> None:
         """Show these engines' speed."""
         self._view.watch(*engines)
 
@@ -122,7 +122,7 @@ class PlainTree:
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""
 
-    def watch(self, *engines: Engine) -> None:
+    def watch(self, *engines: Served) -> None:
         """Show these engines' speed."""
         self._view.watch(*engines)
 
@@ -219,5 +219,5 @@ def _add(table: Table, role: str, model: str, usage: Usage) -> None:
     table.add_row(role, model, *map(str, numbers), f"{usage.seconds:.2f}")
 
 
-def _counted(engines: tuple[Engine, ...]) -> Usage:
+def _counted(engines: tuple[Served, ...]) -> Usage:
     return sum((engine.stats().usage for engine in engines), Usage())

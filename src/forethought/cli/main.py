@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import click
 
 from forethought.cli.bench import bench
+from forethought.cli.evaluators import evaluators
 from forethought.cli.models import models
 from forethought.cli.solve import solve
 from forethought.cli.thresholds import thresholds
+from forethought.cli.train import train
 from forethought.errors import ConfigError, ForethoughtError, SearchError
 from forethought.report import versions
 
@@ -27,9 +29,9 @@ def forethought() -> None:
     """Speculative reasoning with a small and a large local model."""
 
 
-for command in (solve, models, thresholds, bench):
+for command in (solve, models, thresholds, evaluators, train, bench):
     forethought.add_command(command)
-for group in (forethought, models, thresholds, bench):
+for group in (forethought, models, thresholds, evaluators, train, bench):
     group.no_args_is_help = False  # a missing command is an error of one line, as any other
 
 

@@ -14,56 +14,56 @@ from typing import Any
 import click
 
 from forethought.cli.live import LiveTree, PlainTree, print_solution
-from forethought.cli.options import engine_config, engine_options, search_config, search_options
-from forethought.config import EngineConfig
-from forethought.engine import Engine
-from forethought.evaluators import Judge
+from forethought.cli.opening import PAIR, open_models, pair_options
+from forethought.cli.options import search_config, search_options
+from forethought.evaluators import Cached
+from forethought.evaluators.registry import (
+    DEFAULT_EVALUATOR,
+    build_evaluator,
+    roles_with_states,
+)
 from forethought.graphs import spec_search
 from forethought.model import Scope
-from forethought.models import resolve
 from forethought.prompts import task_named
 from forethought.report import document
 from forethought.solve import Solution
 from forethought.solve import solve as run_search
 from forethought.stores import default_store
 
-DEFAULT_DRAFT, DEFAULT_TARGET = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
 _ANSWERED, _LIMIT = 0, 3
 
 
 @click.command()
 @click.argument("question", required=False)
 @click.option("--file", "path", type=click.Path(path_type=Path), help="Read the question from it.")
-@click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or .gguf path.")
-@click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or .gguf path.")
-@click.option("--quant", default="auto", show_default=True, help="auto, original, or e.g. q4_0.")
-@click.option("--evaluator", type=click.Choice(["judge"]), default="judge", show_default=True)
+@click.option(
+    "--evaluator", "spec", default=DEFAULT_EVALUATOR, show_default=True, help="evaluators list"
+)
 @click.option("--plain", is_flag=True, help="Lines instead of a live tree.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-@engine_options
+@pair_options
 @search_options
 def solve(question: str | None, path: Path | None, **options: Any) -> int:
     """Think about QUESTION (- reads standard input) and print the answer with its cost."""
     text = read_question(question, path)
     config = search_config(options)
-    task = task_named(config.task)
-    placement = engine_config(options)
+    task_named(config.task)  # refused before any model is opened
+    spec: str = options["spec"]
+    with_states = roles_with_states(spec)
     as_json: bool = options["as_json"]
     is_live = not as_json and not options["plain"] and sys.stdout.isatty()
     view = LiveTree(config) if is_live else PlainTree(config, is_silent=as_json)
     scope = Scope()
     with (
-        open_pair(options["draft"], options["target"], options["quant"], placement) as (
-            small,
-            large,
-        ),
+        open_models(PAIR, options, with_states=with_states) as opened,
         default_store() as store,
         cancel_on_interrupt(scope.cancel),
         view,
     ):
-        judge = Judge(large, task)
-        graph = spec_search(draft=small, target=large, evaluator=judge, thresholds=store)
-        view.watch(small, large)
+        draft, target = opened.models["draft"], opened.models["target"]
+        evaluator = Cached(build_evaluator(spec, opened.parts))
+        graph = spec_search(draft=draft, target=target, evaluator=evaluator, thresholds=store)
+        view.watch(draft, target)
         solution = run_search(text, graph, config=config, scope=scope, listen=view.receive)
     show(solution, as_json=as_json)
     return _ANSWERED if solution.answer.finish_reason == "answer" else _LIMIT
@@ -95,20 +95,6 @@ def read_question(question: str | None, path: Path | None) -> str:
     if not text.strip():
         raise click.UsageError("the question is empty: give some text to think about")
     return text
-
-
-@contextmanager
-def open_pair(
-    draft: str, target: str, quant: str, config: EngineConfig
-) -> Iterator[tuple[Engine, Engine]]:
-    """Both engines, closed afterwards. `quant` is auto, original, or a quantisation's name."""
-    wanted = None if quant == "original" else quant
-    small, large = resolve(draft, quant=wanted), resolve(target, quant=wanted)
-    with (
-        Engine(small, config=config) as draft_engine,
-        Engine(large, config=config) as target_engine,
-    ):
-        yield draft_engine, target_engine
 
 
 @contextmanager

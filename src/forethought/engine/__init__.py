@@ -1,7 +1,8 @@
 """The batched llama.cpp engine; the one place that knows llama.cpp."""
 
-from forethought.engine.engine import Engine, EngineStats
+from forethought.engine.engine import Engine
 from forethought.engine.plan import MemoryPlan, plan_engine
 from forethought.engine.scripted import ScriptedModel
+from forethought.engine.worker import EngineStats
 
 __all__ = ["Engine", "EngineStats", "MemoryPlan", "ScriptedModel", "plan_engine"]

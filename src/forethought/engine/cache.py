@@ -11,10 +11,15 @@ from forethought.engine.radix import RadixTree
 
 
 class PrefixCache:
-    """Sequences of one context, their prefixes in a radix tree."""
+    """Sequences of one context, their prefixes in a radix tree.
 
-    def __init__(self, context: Context) -> None:
+    Idle prefixes go when more than `keep` cells are in use: attention passes over every cell up to
+    the last one in use, whosever it is.
+    """
+
+    def __init__(self, context: Context, *, keep: int | None = None) -> None:
         self._context = context
+        self._keep = context.num_cells if keep is None else keep
         self._tree = RadixTree()
         self._free = list(range(context.num_sequences - 1, -1, -1))
         self._idle: dict[int, None] = {}  # insertion order is age
@@ -26,12 +31,9 @@ class PrefixCache:
         return self._context.num_cells - self._tree.num_tokens - sum(self._private.values())
 
     def open(self, tokens: list[int]) -> tuple[int, int] | None:
-        """An active sequence that shares the longest cached prefix of `tokens`, and that length.
-
-        The last token is never taken from the cache: its logits are wanted. None where every
-        sequence id is active.
-        """
-        length, holder = self._tree.match(tokens[:-1])
+        """An active sequence that shares the longest cached prefix of `tokens`, and that length;
+        None where every sequence id is active."""
+        length, holder = self._tree.match(tokens)
         if holder in self._idle:  # used again: the youngest
             self._idle[holder] = self._idle.pop(holder)
         if not self._free and not self._evict_one(spare=holder):
@@ -68,6 +70,7 @@ class PrefixCache:
             self._release(sequence)
         else:
             self._idle[sequence] = None
+        self.make_room(self._context.num_cells - self._keep)
 
     def make_room(self, num_cells: int) -> bool:
         """Let idle prefixes go, oldest first, until `num_cells` are free; False if it fails."""

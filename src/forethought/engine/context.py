@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from forethought.config import EngineConfig, KvType
 from forethought.engine.bindings import as_sentence, error_log, llama
 from forethought.engine.plan import MemoryPlan, num_sequence_ids
-from forethought.engine.weights import Weights
+from forethought.engine.states import StateTap
+from forethought.engine.weights import Weights, check_file
 from forethought.errors import DecodeError, ModelLoadError, NotEnoughMemory
 
 # enum ggml_type
@@ -78,14 +80,22 @@ class _Batch:
 
 
 class Context:
-    """A llama_context with one unified KV cache.
+    """A llama_context with one unified KV cache, and a LoRA `adapter` applied where one is given.
 
     Raises:
         NotEnoughMemory: llama.cpp could not allocate it.
-        ModelLoadError: the model's memory cannot be cut back (recurrent and hybrid models).
+        ModelLoadError: the model's memory cannot be cut back (recurrent and hybrid models), or the
+            adapter is none or another model's.
     """
 
-    def __init__(self, weights: Weights, config: EngineConfig, plan: MemoryPlan) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        config: EngineConfig,
+        plan: MemoryPlan,
+        *,
+        adapter: Path | None = None,
+    ) -> None:
         library = llama()
         if library.llama_model_is_recurrent(weights.handle) or library.llama_model_is_hybrid(
             weights.handle
@@ -95,27 +105,55 @@ class Context:
                 "a thought's start; use a transformer"
             )
         params = context_params(config, plan)
+        self.num_layers = int(library.llama_model_n_layer(weights.handle))
+        self.width = int(library.llama_model_n_embd(weights.handle))
+        self._tap = None
+        if config.hidden_states:
+            self._tap = StateTap(self.width)
+            params.cb_eval = self._tap.callback
+        self._adapter = load_adapter(weights, adapter) if adapter else None
         with error_log() as errors:
             self.handle = library.llama_init_from_model(weights.handle, params)
         if not self.handle:
             raise NotEnoughMemory(
                 f"no context for {weights.path}: {as_sentence(errors)}; it would take {plan}"
             )
+        if self._adapter:
+            handles, scales = (ctypes.c_void_p * 1)(self._adapter), (ctypes.c_float * 1)(1.0)
+            assert library.llama_set_adapters_lora(self.handle, handles, 1, scales) == 0
         self.num_cells = int(library.llama_n_ctx(self.handle))
         self.num_sequences = num_sequence_ids(config)
         self.num_rows = int(params.n_batch)
         self._memory = library.llama_get_memory(self.handle)
         self._vocabulary_size = int(library.llama_vocab_n_tokens(weights.vocab))
         self._batch = _Batch(self.num_rows, self.num_sequences)
+        self._output_rows: dict[int, int] = {}
 
-    def decode(self, rows: list[Row]) -> bool:
+    @property
+    def max_outputs(self) -> int:
+        """The most rows of a batch that may want logits."""
+        return self.num_sequences
+
+    @property
+    def has_states(self) -> bool:
+        """Whether decodes can hand out hidden states."""
+        return self._tap is not None
+
+    def decode(self, rows: list[Row], layers: frozenset[int] = frozenset()) -> bool:
         """Compute `rows`; False where the cache has no room for them (nothing changed then).
+
+        The hidden states of `layers` can be read afterwards.
 
         Raises:
             DecodeError: llama.cpp failed; the cells of these rows are in an unknown state.
         """
         assert 0 < len(rows) <= self.num_rows, len(rows)
         assert all(0 <= s < self.num_sequences for row in rows for s in row.sequences)
+        outputs = [index for index, row in enumerate(rows) if row.wants_logits]
+        assert len(outputs) <= self.max_outputs, len(outputs)
+        self._output_rows = {index: rank for rank, index in enumerate(outputs)}
+        if self._tap:
+            self._tap.want(set(layers))
         with error_log() as errors:
             code = llama().llama_decode(self.handle, self._batch.fill(rows))
         if code not in (0, 1):
@@ -127,6 +165,18 @@ class Context:
         pointer = llama().llama_get_logits_ith(self.handle, row)
         assert pointer, f"row {row} was not flagged for logits"
         return np.ctypeslib.as_array(pointer, (self._vocabulary_size,))
+
+    def state(self, row: int, layer: int) -> NDArray[np.float32]:
+        """A copy of the hidden state after batch row `row`, one that wanted logits; see `decode`.
+
+        Raises:
+            DecodeError: the model has no such layer.
+        """
+        assert self._tap, "the context was opened without hidden states"
+        states = self._tap.rows(layer)
+        has_outputs_only = len(states) == len(self._output_rows)
+        state: NDArray[np.float32] = states[self._output_rows[row] if has_outputs_only else row]
+        return state.copy()
 
     def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
         """Let sequence `target` share the cells of `source` at positions start..end-1."""
@@ -147,9 +197,27 @@ class Context:
         if self.handle:
             llama().llama_free(self.handle)
             self.handle = None
+            if self._adapter:
+                llama().llama_adapter_lora_free(self._adapter)
 
     def _check(self, sequence: int) -> None:
         assert 0 <= sequence < self.num_sequences, sequence
+
+
+def load_adapter(weights: Weights, path: Path) -> Any:
+    """A GGUF LoRA adapter for `weights`.
+
+    Raises:
+        UnknownModel, ModelLoadError: the file is missing, damaged, or another model's.
+    """
+    check_file(path)
+    with error_log() as errors:
+        adapter = llama().llama_adapter_lora_init(weights.handle, str(path).encode())
+    if not adapter:
+        raise ModelLoadError(
+            f"cannot apply the adapter {path} to {weights.path}: {as_sentence(errors)}"
+        )
+    return adapter
 
 
 def context_params(config: EngineConfig, plan: MemoryPlan) -> Any:

@@ -1,45 +1,28 @@
-"""A model in this process: one thread owns the llama.cpp context, callers wait on futures.
-
-Requests of all callers meet in the same batch. The loop is: take requests, plan rows, decode, hand
-out what the logits say.
-"""
+"""A model in this process: its public face. Its thread is in `forethought.engine.worker`."""
 
 from __future__ import annotations
 
 import atexit
-import queue
-import threading
-import time
 import weakref
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from forethought.config import EngineConfig, SamplingParams, require
-from forethought.engine.cache import PrefixCache
-from forethought.engine.context import Context, Row
+from forethought.config import EngineConfig, SamplingParams, require, require_between
+from forethought.engine.context import Context
 from forethought.engine.plan import plan_engine
-from forethought.engine.request import Request, Sequence
-from forethought.engine.scheduler import Scheduler
+from forethought.engine.reads import Read, ReadHidden, ReadProbs, ReadTokens
+from forethought.engine.request import Request
+from forethought.engine.states import FINAL
 from forethought.engine.template import ChatTemplate
 from forethought.engine.vocabulary import Vocabulary
 from forethought.engine.weights import Weights
-from forethought.errors import DecodeError, EngineClosed, PromptTooLong
-from forethought.model import NO_USAGE, Completion, Message, Usage, current_scope, record_usage
-
-_NUM_SAMPLING_THREADS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """Counts since the engine started: `usage` is that of all prompts served."""
-
-    usage: Usage = NO_USAGE
+from forethought.engine.worker import EngineStats, Worker
+from forethought.errors import PromptTooLong
+from forethought.model import Completion, Message, Reading, current_scope, record_usage
 
 
 class Engine:
@@ -48,48 +31,60 @@ class Engine:
     Args:
         path: the GGUF file.
         config: placement and sizes.
+        adapter: a GGUF LoRA adapter, applied to everything that this engine computes.
+        weights: the opened weights of `path`, to share them; see `adapted`.
 
     Raises:
-        UnknownModel, ModelLoadError: the file is missing, damaged or of an unknown kind.
+        UnknownModel, ModelLoadError: the file is missing, damaged or of an unknown kind, or the
+            adapter is none of this model's.
         NotEnoughMemory: weights and context would not fit; told before they are allocated.
         MissingExtra: llama-cpp-python is not installed.
     """
 
-    def __init__(self, path: str | Path, *, config: EngineConfig | None = None) -> None:
-        config = config or EngineConfig()
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        config: EngineConfig | None = None,
+        adapter: Path | None = None,
+        weights: Weights | None = None,
+    ) -> None:
+        self.config = config or EngineConfig()
         self.path = Path(path)
-        self.plan = plan_engine(self.path, config)
+        self._adapter = adapter
+        self.plan = plan_engine(self.path, self.config, has_weights=weights is not None)
         with ExitStack() as opened:
-            self._weights = Weights.load(self.path, config)
+            self._weights = weights or Weights.load(self.path, self.config)
             opened.callback(self._weights.close)
             self._vocabulary = Vocabulary(self._weights)
             self._template = ChatTemplate(self._weights, self._vocabulary)
-            self._context = Context(self._weights, config, self.plan)
+            self._context = Context(self._weights, self.config, self.plan, adapter=adapter)
             opened.pop_all()
-        self._scheduler = Scheduler(
-            PrefixCache(self._context),
-            max_sequences=config.max_sequences,
-            max_rows=self._context.num_rows,
-        )
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._closing = threading.Lock()
-        self._is_closed = False
-        self._stats = EngineStats()
-        self._samplers = ThreadPoolExecutor(_NUM_SAMPLING_THREADS, f"sample-{self.name}")
-        self._thread = threading.Thread(target=self._run, name=f"engine-{self.name}", daemon=True)
-        self._thread.start()
+        self._worker = Worker(self.name, self._weights, self._vocabulary, self._context)
+        self._worker.start(self.config)
         # a daemon thread must not be inside llama.cpp while the interpreter goes down
         atexit.register(_close, weakref.ref(self))
 
+    def adapted(self, adapter: Path, *, config: EngineConfig | None = None) -> Engine:
+        """A second engine on the same weights with a LoRA adapter applied; closed on its own.
+
+        Raises:
+            UnknownModel, ModelLoadError: the adapter is missing, damaged, or another model's.
+            NotEnoughMemory: the second context would not fit.
+        """
+        with self._worker.kept_open():
+            weights = self._weights.share()
+        return Engine(self.path, config=config or self.config, adapter=adapter, weights=weights)
+
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
-        return self.path.stem
+        """The file's name without its ending, and the adapter's."""
+        return f"{self.path.stem}+{self._adapter.stem}" if self._adapter else self.path.stem
 
     @property
     def vocabulary(self) -> str:
         """Fingerprint of the vocabulary: equal for models whose token ids mean the same."""
-        with self._kept_open():
+        with self._worker.kept_open():
             return self._vocabulary.fingerprint
 
     @property
@@ -97,23 +92,39 @@ class Engine:
         """The most tokens that a prompt and its continuation may have together."""
         return self.plan.context_size
 
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the model."""
+        return self._context.num_layers
+
+    @property
+    def width(self) -> int:
+        """Numbers in a hidden state."""
+        return self._context.width
+
     def stats(self) -> EngineStats:
         """Counts so far."""
-        return self._stats
+        return self._worker.stats
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text; control tokens spelt out in it stay text."""
-        with self._kept_open():
-            return self._vocabulary.encode(text)
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text`, no start token added; control tokens spelt out in it stay text
+        unless `special`."""
+        with self._worker.kept_open():
+            return self._vocabulary.encode(text, special=special)
 
     def decode(self, tokens: list[int]) -> str:
         """Text of token ids."""
-        with self._kept_open():
+        with self._worker.kept_open():
             return self._vocabulary.decode(tokens)
+
+    def start_tokens(self) -> list[int]:
+        """The start token, where the model was trained with one."""
+        with self._worker.kept_open():
+            return self._vocabulary.start_tokens()
 
     def chat(self, messages: list[Message]) -> list[int]:
         """Token ids of a conversation under the file's template, assistant turn opened."""
-        with self._kept_open():
+        with self._worker.kept_open():
             return self._template.tokens(messages)
 
     def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
@@ -123,7 +134,7 @@ class Engine:
             PromptTooLong: a prompt leaves no room for a token in the context.
             DecodeError, EngineClosed: see `forethought.errors`.
         """
-        return self._ask(Request(prompts, current_scope(), params=params))
+        return self._ask(prompts, params)
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """Probability that the next token is one of each choice's ids: one row per prompt.
@@ -133,15 +144,41 @@ class Engine:
             PromptTooLong, DecodeError, EngineClosed: as `generate`.
         """
         require(bool(choices) and all(choices), "probs needs at least one token id per choice")
-        return self._ask(Request(prompts, current_scope(), choices=choices))
+        return self._ask(prompts, ReadProbs(choices))
+
+    def hidden(
+        self, prompts: list[list[int]], *, layer: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """The state of each prompt's last token: after the final norm, or behind block `layer`.
+
+        Raises:
+            ConfigError: the engine was opened without `hidden_states`, or has no such layer.
+            RunStopped, PromptTooLong, DecodeError, EngineClosed: as `probs`.
+        """
+        require(
+            self._context.has_states,
+            f"hidden states of {self.name} need EngineConfig(hidden_states=True)",
+        )
+        if layer is not None:
+            require_between("layer", layer, (1, self.num_layers))
+        return self._ask(prompts, ReadHidden(FINAL if layer is None else layer))
+
+    def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
+        """How the model meets the last `counts[i]` tokens of prompt i.
+
+        Raises:
+            ConfigError: a count is not in 1..(length of its prompt - 1).
+            RunStopped, PromptTooLong, DecodeError, EngineClosed: as `probs`.
+        """
+        require(len(prompts) == len(counts), f"{len(counts)} counts for {len(prompts)} prompts")
+        for prompt, count in zip(prompts, counts, strict=True):
+            require_between("count", count, (1, len(prompt) - 1))
+        ends = [prompt[-count:] for prompt, count in zip(prompts, counts, strict=True)]
+        return self._ask([prompt[:-1] for prompt in prompts], ReadTokens(ends))
 
     def close(self) -> None:
         """Finish the step in hand, fail what waits, free all memory; safe to call twice."""
-        with self._closing:
-            if not self._is_closed:
-                self._is_closed = True
-                self._inbox.put(None)
-        self._thread.join()
+        self._worker.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -149,130 +186,22 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: Request) -> list[Any]:
-        for prompt in request.prompts:
+    def _ask(self, prompts: list[list[int]], ask: SamplingParams | Read) -> list[Any]:
+        for prompt in prompts:
             if not 0 < len(prompt) < self.context_size:
                 raise PromptTooLong(
                     f"a prompt of {len(prompt)} tokens does not fit the context of {self.name} "
                     f"({self.context_size} tokens): shorten it or raise context_size (--context)"
                 )
-        if not request.prompts:
+        if not prompts:
             return []
-        with self._kept_open():
-            self._inbox.put(request)
+        request = Request(prompts, current_scope(), ask)
+        self._worker.submit(request)
         try:
             return request.future.result()
         finally:
             request.is_abandoned = True  # nobody waits any more, should an interrupt have ended it
             record_usage(self.name, request.usage)
-
-    @contextmanager
-    def _kept_open(self) -> Iterator[None]:
-        """The model's memory is not freed while the block runs; refused once it may be."""
-        with self._closing:
-            if self._is_closed:
-                raise EngineClosed(f"the engine of {self.name} is closed")
-            yield
-
-    def _run(self) -> None:
-        try:
-            while self._take_requests():
-                self._drop_stopped()
-                if self._scheduler.is_busy:
-                    self._step()
-            self._fail_all(EngineClosed(f"the engine of {self.name} was closed"))
-        except BaseException as error:
-            with self._closing:  # a request put in after the inbox was emptied would wait for ever
-                self._is_closed = True
-            self._fail_all(error)
-            raise
-        finally:
-            self._samplers.shutdown()
-            self._context.close()
-            self._weights.close()
-
-    def _take_requests(self) -> bool:
-        """Move new requests to the scheduler; wait for one when idle. False when closing."""
-        while not self._scheduler.is_busy or not self._inbox.empty():
-            request = self._inbox.get()
-            if request is None:
-                return False
-            for index, prompt in enumerate(request.prompts):
-                self._scheduler.waiting.append(Sequence(request, index, list(prompt)))
-        return True
-
-    def _drop_stopped(self) -> None:
-        for sequence in [*self._scheduler.active.values(), *self._scheduler.waiting]:
-            if reason := sequence.request.stop_reason():
-                self._settle(sequence)
-                sequence.stop(reason, self._vocabulary)
-
-    def _step(self) -> None:
-        started = time.perf_counter()
-        rows = self._scheduler.plan()
-        try:
-            while rows and not self._context.decode(rows):
-                rows = self._scheduler.plan() if self._scheduler.preempt() else []
-            if not rows:
-                self._end_full()
-                return
-        except DecodeError as error:
-            for sequence in self._scheduler.drop_active():
-                sequence.close()
-                sequence.request.fail(error)
-            return
-        self._scheduler.advance(rows, time.perf_counter() - started)
-        self._hand_out(rows)
-
-    def _end_full(self) -> None:
-        """The only active sequence has filled the cache: it ends here."""
-        (sequence,) = self._scheduler.active.values()
-        self._settle(sequence)
-        sequence.finish("length", self._vocabulary)
-
-    def _settle(self, sequence: Sequence) -> None:
-        """Take a sequence out and count what it has cost, before its caller is told."""
-        self._scheduler.retire(sequence)
-        sequence.request.usage += sequence.usage
-        self._stats = EngineStats(self._stats.usage + sequence.usage)
-
-    def _hand_out(self, rows: list[Row]) -> None:
-        """Draw tokens and read probabilities where the rows' logits are the newest."""
-        started = time.perf_counter()
-        due = self._scheduler.due(rows)
-        drawing = [(s, index) for s, index in due if s.request.params is not None]
-        # draws of one step are independent, and llama.cpp lets go of the GIL
-        tokens = self._samplers.map(lambda d: d[0].sample(self._context.handle, d[1]), drawing)
-        draws = list(zip(drawing, tokens, strict=True))
-        scores = [
-            (sequence, self._probabilities(index, sequence.request.choices))
-            for sequence, index in due
-            if sequence.request.params is None
-        ]
-        share = (time.perf_counter() - started) / max(1, len(due))
-        for sequence, _ in due:
-            sequence.seconds += share
-        for (sequence, _), token in draws:
-            if reason := sequence.accept(token, self._vocabulary):
-                self._settle(sequence)
-                sequence.finish(reason, self._vocabulary)
-        for sequence, score in scores:
-            self._settle(sequence)
-            sequence.request.deliver(sequence.index, score)
-
-    def _probabilities(self, row: int, choices: list[list[int]]) -> list[float]:
-        logits = self._context.logits(row).astype(np.float64)
-        weights = np.exp(logits - logits.max())
-        total = weights.sum()
-        return [float(weights[ids].sum() / total) for ids in choices]
-
-    def _fail_all(self, error: BaseException) -> None:
-        for sequence in [*self._scheduler.drop_active(), *self._scheduler.waiting]:
-            sequence.close()
-            sequence.request.fail(error)
-        while not self._inbox.empty():
-            if request := self._inbox.get():
-                request.fail(error)
 
 
 def _close(reference: weakref.ref[Engine]) -> None:

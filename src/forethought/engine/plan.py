@@ -7,7 +7,7 @@ KV cache is computed from the file's metadata and compared with the memory that 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forethought.config import EngineConfig, KvType
@@ -48,8 +48,10 @@ class MemoryPlan:
         return f"{self.total / 2**20:,.0f} MiB for {self.context_size:,} tokens ({listed})"
 
 
-def plan_engine(path: Path, config: EngineConfig) -> MemoryPlan:
+def plan_engine(path: Path, config: EngineConfig, *, has_weights: bool = False) -> MemoryPlan:
     """What an engine would take, from the file's metadata; refused if it does not fit.
+
+    Weights that are in memory already (`has_weights`) are not counted.
 
     Raises:
         UnknownModel, ModelLoadError: the file is missing or no model.
@@ -58,6 +60,7 @@ def plan_engine(path: Path, config: EngineConfig) -> MemoryPlan:
     header = Weights.header(path)
     try:
         plan = plan_memory(header, config)
+        plan = replace(plan, weights=0) if has_weights else plan
     finally:
         header.close()
     check_memory(plan)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forethought.config import SamplingParams
+from forethought.engine.context import Context
+from forethought.engine.reads import Read
 from forethought.engine.sampler import Sampler
 from forethought.engine.vocabulary import Vocabulary
 from forethought.model import (
@@ -23,13 +25,13 @@ from forethought.model import (
 
 @dataclass(slots=True)
 class Request:
-    """A batch of prompts that is answered as a whole: by completions where `params` is given, by
-    the probabilities of `choices` otherwise. `results` has one entry per prompt, in order."""
+    """A batch of prompts that is answered as a whole: by completions where `ask` says how to
+    sample, by what is read off their rows otherwise. `results` has one entry per prompt, in order.
+    """
 
     prompts: list[list[int]]
     scope: Scope | None
-    params: SamplingParams | None = None
-    choices: list[list[int]] = field(default_factory=list)
+    ask: SamplingParams | Read
     future: Future[list[Any]] = field(default_factory=Future)
     results: list[Any] = field(init=False)
     is_abandoned: bool = False
@@ -74,6 +76,7 @@ class Sequence:
     num_computed: int = 0
     sampled: list[int] = field(default_factory=list)
     data: bytes = b""
+    rows_read: list[Any] = field(default_factory=list)
     num_sampled: int = 0
     num_prefilled: int = 0
     num_cached: int = 0
@@ -87,6 +90,19 @@ class Sequence:
         return self.num_computed < len(self.tokens) - 1 or not self.sampled
 
     @property
+    def first_wanted(self) -> int:
+        """The first position whose logits are wanted; all later ones are wanted too."""
+        ask = self.request.ask
+        count = 1 if isinstance(ask, SamplingParams) else ask.num_rows(self.index)
+        return len(self.tokens) - count
+
+    @property
+    def params(self) -> SamplingParams:
+        """How to sample."""
+        assert isinstance(self.request.ask, SamplingParams)
+        return self.request.ask
+
+    @property
     def usage(self) -> Usage:
         """What this sequence has cost so far."""
         return Usage(self.num_prefilled, self.num_cached, self.num_sampled, self.seconds)
@@ -94,14 +110,18 @@ class Sequence:
     def sample(self, context: Any, row: int) -> int:
         """Draw the next token; the sampler is made at the first draw."""
         if self.sampler is None:
-            assert self.request.params is not None
-            self.sampler = Sampler(self.request.params, self.index)
+            self.sampler = Sampler(self.params, self.index)
         return self.sampler.sample(context, row)
+
+    def read(self, read: Read, context: Context, row: int) -> bool:
+        """Take what a row says; True when it was the last one and the result is complete."""
+        place = (self.index, len(self.rows_read))
+        self.rows_read.append(read.row(context, row, place))
+        return len(self.rows_read) == read.num_rows(self.index)
 
     def accept(self, token: int, vocabulary: Vocabulary) -> FinishReason | None:
         """Append a sampled token; the reason to finish, if it is one."""
-        params = self.request.params
-        assert params is not None
+        params = self.params
         self.num_sampled += 1
         if vocabulary.is_end(token):
             return "eos"
@@ -115,8 +135,7 @@ class Sequence:
 
     def finish(self, reason: FinishReason, vocabulary: Vocabulary) -> None:
         """Deliver the completion as it stands."""
-        params = self.request.params
-        assert params is not None
+        params = self.params
         tokens, data = self.sampled, self.data
         if reason not in ("stop", "eos"):
             tokens = vocabulary.whole_characters(tokens)
@@ -127,11 +146,17 @@ class Sequence:
         self.close()
 
     def stop(self, reason: StopReason, vocabulary: Vocabulary) -> None:
-        """Give up because the run stopped: a partial completion, or no probabilities at all."""
-        if self.request.params is None:
-            self.request.fail(RunStopped(reason))
-        else:
+        """Give up because the run stopped: a partial completion, or no reading at all."""
+        if isinstance(self.request.ask, SamplingParams):
             self.finish(reason, vocabulary)
+        else:
+            self.request.fail(RunStopped(reason))
+
+    def deliver_read(self) -> None:
+        """Deliver what was read."""
+        ask = self.request.ask
+        assert not isinstance(ask, SamplingParams)
+        self.request.deliver(self.index, ask.result(self.rows_read))
 
     def close(self) -> None:
         """Free the sampler; safe to call twice."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from forethought.config import SamplingParams
 from forethought.engine.cache import PrefixCache
 from forethought.engine.context import Row
 from forethought.engine.radix import common_prefix
@@ -17,10 +18,13 @@ from forethought.engine.request import Sequence
 class Scheduler:
     """Waiting and active sequences of one engine."""
 
-    def __init__(self, cache: PrefixCache, *, max_sequences: int, max_rows: int) -> None:
+    def __init__(
+        self, cache: PrefixCache, *, max_sequences: int, max_rows: int, max_outputs: int
+    ) -> None:
         self._cache = cache
         self._max_sequences = max_sequences
         self._max_rows = max_rows
+        self._max_outputs = max_outputs
         self.waiting: deque[Sequence] = deque()
         self.active: dict[int, Sequence] = {}
 
@@ -51,6 +55,7 @@ class Scheduler:
         del self.active[youngest.id]
         self._cache.drop(youngest.id)
         youngest.id, youngest.num_computed = -1, 0
+        youngest.rows_read.clear()
         self.waiting.appendleft(youngest)
         return True
 
@@ -72,10 +77,16 @@ class Scheduler:
         for number, sequence in prefilling.items():
             self._cache.publish(number, sequence.tokens[: sequence.num_computed])
 
-    def due(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
-        """Sequences whose next token the step has decided, with the index of the deciding row.
+    def layers(self) -> frozenset[int]:
+        """Hidden layers that active sequences are to be read at."""
+        asks = (sequence.request.ask for sequence in self.active.values())
+        layers = (None if isinstance(ask, SamplingParams) else ask.layer for ask in asks)
+        return frozenset(layer for layer in layers if layer is not None)
 
-        Of the sequences that share a row, it may be the last token of some only.
+    def due(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
+        """Sequences with the indices of those of their rows whose logits are wanted, in order.
+
+        Of the sequences that share a row, some may not want it.
         """
         owners = [
             (self.active[number], index)
@@ -83,7 +94,7 @@ class Scheduler:
             if row.wants_logits
             for number in row.sequences
         ]
-        return [(s, index) for s, index in owners if rows[index].position == len(s.tokens) - 1]
+        return [(s, index) for s, index in owners if rows[index].position >= s.first_wanted]
 
     def retire(self, sequence: Sequence) -> None:
         """Take a finished sequence out; its computed prefix stays shareable."""
@@ -107,7 +118,8 @@ class Scheduler:
         previous: list[int] = []
         while self.waiting and len(self.active) < self._max_sequences:
             sequence = self.waiting[0]
-            opened = self._cache.open(sequence.tokens)
+            # rows that are wanted must be computed, so they are never taken from the cache
+            opened = self._cache.open(sequence.tokens[: sequence.first_wanted])
             if opened is None:
                 return
             number, num_cached = opened
@@ -128,7 +140,9 @@ class Scheduler:
         decoding = [s for s in self.active.values() if not s.is_prefilling]
         rows = [Row(s.tokens[-1], len(s.tokens) - 1, [s.id], True) for s in decoding]
         prefilling = [s for s in self.active.values() if s.is_prefilling]
-        return rows + prefill_rows(prefilling, self._max_rows - len(rows))
+        wants_many = any(s.first_wanted < len(s.tokens) - 1 for s in prefilling)
+        budget = min(self._max_rows, self._max_outputs) if wants_many else self._max_rows
+        return rows + prefill_rows(prefilling, budget - len(rows))
 
 
 def prefill_rows(sequences: list[Sequence], budget: int) -> list[Row]:
@@ -156,7 +170,7 @@ def prefill_rows(sequences: list[Sequence], budget: int) -> list[Row]:
             new = [Row(sequence.tokens[i], i, [sequence.id]) for i in range(first, first + count)]
             rows += new
             path = path + new
-        if path and path[-1].position == len(sequence.tokens) - 1:
-            path[-1].wants_logits = True
+        for row in path[max(0, sequence.first_wanted - start) :]:
+            row.wants_logits = True
         previous = sequence
     return rows

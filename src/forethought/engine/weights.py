@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ _MAGIC = b"GGUF"
 
 
 class Weights:
-    """An opened model file.
+    """An opened model file, freed when the last of those who share it has closed it.
 
     Raises:
         UnknownModel: there is no such file.
@@ -33,6 +34,15 @@ class Weights:
                 "fetch it again (forethought models verify)"
             )
         self.vocab = library.llama_model_get_vocab(self.handle)
+        self._lock = threading.Lock()
+        self._num_holders = 1
+
+    def share(self) -> Weights:
+        """The same weights for one more context, which closes them on its own."""
+        with self._lock:
+            assert self.handle, "shared after it was freed"
+            self._num_holders += 1
+        return self
 
     @classmethod
     def header(cls, path: Path) -> Weights:
@@ -78,10 +88,12 @@ class Weights:
         return int(value) if value is not None and value.isdigit() else int(default or 0)
 
     def close(self) -> None:
-        """Free the weights; safe to call twice."""
-        if self.handle:
-            llama().llama_model_free(self.handle)
-            self.handle = None
+        """Let go of the weights, once for each holder; the last one frees them."""
+        with self._lock:
+            self._num_holders -= 1
+            if not self._num_holders:
+                llama().llama_model_free(self.handle)
+                self.handle = None
 
 
 def check_file(path: Path) -> None:

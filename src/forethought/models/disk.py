@@ -52,6 +52,14 @@ def replace_whole(partial: Path, target: Path) -> None:
     partial.replace(target)
 
 
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path to write to that takes `target`'s place in one step when the block ends well."""
+    partial = target.with_name(f"{target.name}.partial")
+    yield partial
+    replace_whole(partial, target)
+
+
 def write_whole(target: Path, text: str) -> None:
     """Write `text` so that readers see the old file or the new one, never half of one."""
     partial = target.with_name(f"{target.name}.partial")

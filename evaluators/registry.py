@@ -1,0 +1,277 @@
+"""Evaluators by name, for command lines: what a spec means, and which models it needs.
+
+    SPEC    = MEMBER or MEMBER+MEMBER...      several are an ensemble, by the mean
+    MEMBER  = NAME[:ARGUMENT...][:ROLE][@HOW]
+    ROLE    = draft or target                 whose weights read
+    HOW     = min, mean or product            over the scores of a path's steps
+
+`likelihood:logprob:draft@min+equations` is one. Adding an evaluator is adding a line to `ENTRIES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Protocol, get_args
+
+from forethought.config import require, require_one_of
+from forethought.errors import ConfigError
+from forethought.evaluators.aggregate import Aggregate, Steps
+from forethought.evaluators.causal_prm import CausalPrm
+from forethought.evaluators.digit_judge import DigitJudge
+from forethought.evaluators.ensemble import Ensemble
+from forethought.evaluators.equations import Equations
+from forethought.evaluators.evaluator import Evaluator
+from forethought.evaluators.head_prm import HeadPrm
+from forethought.evaluators.heads import load_head
+from forethought.evaluators.judge import Judge
+from forethought.evaluators.likelihood import Likelihood
+from forethought.evaluators.probe import load_probe
+from forethought.evaluators.small_prm import SmallPrm, check_small_prm
+from forethought.evaluators.trained import shipped
+from forethought.model import Reader
+from forethought.prompts import (
+    MATH_PSA,
+    MATH_SHEPHERD,
+    QWEN_MATH_PRM,
+    RLHFLOW_DEEPSEEK,
+    RLHFLOW_MISTRAL,
+    SKYWORK_PRM,
+    TRL_PRM,
+    Task,
+)
+
+Role = Literal["draft", "target"]
+_ROLES: Final = get_args(Role)
+DEFAULT_EVALUATOR: Final = "judge"
+
+
+class Opens(Protocol):
+    """Opens models for evaluators; closing them is its own affair."""
+
+    def model(self, file: str) -> Reader:
+        """The model in a file."""
+        ...
+
+    def adapted(self, base: Reader, adapter: Path) -> Reader:
+        """The weights of `base` with a LoRA adapter applied."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What evaluators are built from. `draft` and `target` are None where they are not open;
+    `opener` opens what else an evaluator reads with."""
+
+    draft: Reader | None
+    target: Reader | None
+    task: Task
+    opener: Opens | None = None
+
+    @property
+    def opens(self) -> Opens:
+        """Opens models. Raises ConfigError where none are opened."""
+        if self.opener is None:
+            raise ConfigError("no model is opened here: give an evaluator that reads with the pair")
+        return self.opener
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An evaluator that has a name.
+
+    `build` gets the parts, the reader where `reads_with` names the role that reads unless the spec
+    names another, and the spec's arguments, which `arguments` describes; the first `num_required`
+    of them cannot be left out, and the last may hold colons. `needs` is what it needs beside the
+    pair's weights, `cost` what a thought costs, both in words; `needs_states` says that it reads
+    hidden states.
+    """
+
+    name: str
+    about: str
+    build: Callable[..., Evaluator]
+    cost: str
+    needs: str = ""
+    reads_with: Role | None = "target"
+    needs_states: bool = False
+    arguments: tuple[str, ...] = ()
+    num_required: int = 0
+
+    @property
+    def form(self) -> str:
+        """How its spec is written, what may be left out in brackets."""
+        parts = [
+            f":{argument}" if number < self.num_required else f"[:{argument}]"
+            for number, argument in enumerate(self.arguments)
+        ]
+        return self.name + "".join(parts) + ("[:ROLE]" if self.reads_with else "")
+
+
+_CAUSAL: Final = {f.name: f for f in (MATH_SHEPHERD, MATH_PSA, RLHFLOW_MISTRAL, RLHFLOW_DEEPSEEK)}
+_HEADED: Final = {f.name: f for f in (QWEN_MATH_PRM, SKYWORK_PRM, TRL_PRM)}
+
+
+def _causal_prm(parts: Parts, form: str, file: str) -> Evaluator:
+    require_one_of("format", form, tuple(_CAUSAL))
+    return CausalPrm(parts.opens.model(file), _CAUSAL[form])
+
+
+def _head_prm(parts: Parts, form: str, head: str, file: str) -> Evaluator:
+    require_one_of("format", form, tuple(_HEADED))
+    loaded = load_head(Path(head))
+    return HeadPrm(parts.opens.model(file), _HEADED[form], loaded)
+
+
+def _probe(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
+    return load_probe(Path(file) if file else shipped("probe", reader), reader, parts.task)
+
+
+def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
+    path = Path(file) if file else shipped("prm", reader)
+    check_small_prm(path, reader)
+    return SmallPrm(parts.opens.adapted(reader, path))
+
+
+ENTRIES: Final = (
+    Entry(
+        name="judge",
+        about="the model's own yes or no to whether the step is correct",
+        build=lambda parts, reader: Judge(reader, parts.task),
+        cost="reads the thought and a short question",
+    ),
+    Entry(
+        name="digit-judge",
+        about="the digit that the model would grade the step with",
+        build=lambda parts, reader, *how: DigitJudge(reader, parts.task, *how),
+        cost="reads the thought and a question",
+        arguments=("greedy|average",),
+    ),
+    Entry(
+        name="likelihood",
+        about="how sure the model is of the step's tokens",
+        build=lambda parts, reader, how: Likelihood(reader, parts.task, how),
+        cost="reads the thought",
+        arguments=("logprob|certainty|entropy",),
+        num_required=1,
+    ),
+    Entry(
+        name="equations",
+        about="whether the equations in the step hold",
+        build=lambda _: Equations(),
+        cost="no model",
+        reads_with=None,
+    ),
+    Entry(
+        name="probe",
+        about="a small head on a hidden state of the draft",
+        build=_probe,
+        cost="one row of a decode",
+        needs="a trained probe; one ships for the default pair",
+        reads_with="draft",
+        needs_states=True,
+        arguments=("FILE",),
+    ),
+    Entry(
+        name="small-prm",
+        about="the draft with an adapter that tells right steps from wrong ones",
+        build=_small_prm,
+        cost="the draft reads the thought",
+        needs="a trained adapter; one ships for the default pair",
+        reads_with="draft",
+        arguments=("FILE",),
+    ),
+    Entry(
+        name="prm",
+        about="a process reward model that answers with a token: " + ", ".join(_CAUSAL),
+        build=_causal_prm,
+        cost="its model reads the thought",
+        needs="the model",
+        reads_with=None,
+        arguments=("FORMAT", "FILE"),
+        num_required=2,
+    ),
+    Entry(
+        name="head-prm",
+        about="a process reward model with a head: " + ", ".join(_HEADED),
+        build=_head_prm,
+        cost="its model reads the thought",
+        needs="the model, its head as safetensors",
+        reads_with=None,
+        arguments=("FORMAT", "HEAD", "FILE"),
+        num_required=3,
+    ),
+)
+_BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One part of a spec, taken to pieces."""
+
+    entry: Entry
+    arguments: tuple[str, ...]
+    role: Role | None
+    how: Steps
+
+
+def build_evaluator(spec: str, parts: Parts) -> Evaluator:
+    """The evaluator that `spec` means.
+
+    Raises:
+        ConfigError: there is none of that name, its arguments do not fit, or a model is missing;
+            MissingExtra and others as the evaluator itself.
+    """
+    members = [_built(member, parts) for member in _members(spec)]
+    return members[0] if len(members) == 1 else Ensemble(tuple(members))
+
+
+def roles_needed(spec: str) -> set[Role]:
+    """Whose weights `spec` reads with. Raises ConfigError as `build_evaluator`."""
+    return {member.role for member in _members(spec) if member.role is not None}
+
+
+def roles_with_states(spec: str) -> set[Role]:
+    """Whose hidden states `spec` reads. Raises ConfigError as `build_evaluator`."""
+    members = (member for member in _members(spec) if member.entry.needs_states)
+    return {member.role for member in members if member.role is not None}
+
+
+def _built(member: _Member, parts: Parts) -> Evaluator:
+    readers = []
+    if member.role is not None:
+        reader = parts.draft if member.role == "draft" else parts.target
+        require(reader is not None, f"{member.entry.name} reads with the {member.role}: open it")
+        readers.append(reader)
+    built = member.entry.build(parts, *readers, *member.arguments)
+    return built if member.how == "last" else Aggregate(built, member.how)
+
+
+def _members(spec: str) -> list[_Member]:
+    # a file's path may hold a plus sign: one joins only where a name follows
+    names = "|".join(map(re.escape, _BY_NAME))
+    return [_member(part) for part in re.split(rf"\+(?=(?:{names})(?:[:@+]|$))", spec)]
+
+
+def _member(text: str) -> _Member:
+    body, _, how = text.rpartition("@")
+    if how not in get_args(Steps):  # an at sign in a path, or none
+        body, how = text, "last"
+    name, _, rest = body.partition(":")
+    if name not in _BY_NAME:
+        forms = ", ".join(entry.form for entry in ENTRIES)
+        raise ConfigError(
+            f"there is no evaluator {text!r}; known: {forms}; @min, @mean or @product takes all "
+            "steps, + joins several"
+        )
+    entry = _BY_NAME[name]
+    role = entry.reads_with
+    num_parts = len(entry.arguments) + (role is not None)
+    arguments = rest.split(":", max(0, num_parts - 1)) if ":" in body else []
+    if role is not None and arguments and arguments[-1] in _ROLES:
+        role = "draft" if arguments.pop() == "draft" else "target"
+    is_right_number = entry.num_required <= len(arguments) <= len(entry.arguments)
+    require(is_right_number and all(arguments), f"{text!r} is not of the form {entry.form}")
+    steps: dict[str, Steps] = {one: one for one in get_args(Steps)}
+    return _Member(entry, tuple(arguments), role, steps[how])

@@ -1,0 +1,53 @@
+"""Evaluators that Forethought trains: what their files say, and which model they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+from forethought.engine.header import weights_identity
+from forethought.errors import ModelFileError
+from forethought.model import Reader
+
+BASE: Final = "base_sha256"  # of the base model's norm weights: `engine.header.weights_identity`
+
+
+@runtime_checkable
+class FromFile(Protocol):
+    """A model that was opened from a GGUF file."""
+
+    path: Path
+
+
+def check_base(info: Mapping[str, str], reader: Reader, file: Path) -> None:
+    """Refuse an evaluator that was trained on another model than `reader`.
+
+    Raises:
+        ModelFileError: it was, or it cannot be told.
+    """
+    if not isinstance(reader, FromFile):
+        raise ModelFileError(f"{file} reads with a model from a GGUF file, not with {reader.name}")
+    expected, given = info.get(BASE), weights_identity(reader.path)
+    if expected != given:
+        raise ModelFileError(
+            f"{file} was trained on {info.get('base', 'another model')} and reads nothing in "
+            f"{reader.name}: train one for it (forethought train), or use the judge"
+        )
+
+
+def shipped(kind: str, reader: Reader) -> Path:
+    """The file of `kind` (`probe`, `prm`) that ships for `reader`'s model.
+
+    Raises:
+        ModelFileError: none does.
+    """
+    if isinstance(reader, FromFile):
+        folder = Path(__file__).parent / "shipped"
+        stem = f"{kind}-{weights_identity(reader.path)[:16]}"
+        for path in (folder / f"{stem}.safetensors", folder / f"{stem}.gguf"):
+            if path.is_file():
+                return path
+    raise ModelFileError(
+        f"no {kind} ships for {reader.name}: train one (forethought train {kind}) and name its file"
+    )

@@ -1,0 +1,138 @@
+"""Models opened for a command with one or both of the pair, and the progress of long work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from forethought.bench.scoring import Progress
+from forethought.cli.options import engine_config, engine_options
+from forethought.config import EngineConfig, require
+from forethought.engine import Engine, EngineStats
+from forethought.engine.torch_reader import TorchReader
+from forethought.evaluators.registry import Parts, Role
+from forethought.model import Model, Reader
+from forethought.models import resolve
+from forethought.prompts import TASKS, task_named
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Start = Callable[[str], Progress]
+
+
+DEFAULT_DRAFT, DEFAULT_TARGET = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
+PAIR: frozenset[Role] = frozenset(("draft", "target"))
+
+
+class Served(Model, Protocol):
+    """A model that counts what it has served."""
+
+    def stats(self) -> EngineStats: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The models of some roles, and `parts` to build evaluators from, which can open others."""
+
+    models: dict[Role, Served]
+    parts: Parts
+
+
+def model_options(command: Command) -> Command:
+    """The pair, its placement and the task."""
+    task = click.option(
+        "--task", type=click.Choice(tuple(TASKS)), default="math", show_default=True
+    )
+    return pair_options(task(command))
+
+
+def pair_options(command: Command) -> Command:
+    """The pair and its placement."""
+    command = engine_options(command)
+    for option in (
+        click.option("--quant", default="auto", show_default=True, help="auto, original, q4_0..."),
+        click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or file."),
+        click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or file."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_models(
+    roles: AbstractSet[Role],
+    options: dict[str, Any],
+    *,
+    with_states: AbstractSet[Role] = frozenset(),
+) -> Iterator[Opened]:
+    """The engines of these roles, by `model_options`, some handing out hidden states; what
+    evaluators open besides is a GGUF file or the folder of a checkpoint. All are closed afterwards.
+    """
+    quant = None if options["quant"] == "original" else options["quant"]
+    config = engine_config(options)
+    with ExitStack() as opened:
+        models: dict[Role, Served] = {
+            role: opened.enter_context(
+                Engine(
+                    resolve(options[role], quant=quant),
+                    config=replace(config, hidden_states=role in with_states),
+                )
+            )
+            for role in sorted(roles)
+        }
+        task = task_named(options["task"])
+        opener = Opener(opened, config)
+        yield Opened(models, Parts(models.get("draft"), models.get("target"), task, opener))
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Opens what evaluators need besides the pair; all is closed with `opened`."""
+
+    opened: ExitStack
+    config: EngineConfig
+
+    def model(self, file: str) -> Reader:
+        """A GGUF file, or the folder of a checkpoint."""
+        if Path(file).is_dir():
+            return TorchReader(file)
+        config = replace(self.config, hidden_states=True)
+        return self.opened.enter_context(Engine(resolve(file, quant=None), config=config))
+
+    def adapted(self, base: Reader, adapter: Path) -> Reader:
+        """The same weights with a LoRA adapter, on a context of its own."""
+        require(isinstance(base, Engine), f"{base.name} is no model that takes an adapter")
+        assert isinstance(base, Engine)
+        config = replace(self.config, hidden_states=False)
+        return self.opened.enter_context(base.adapted(adapter, config=config))
+
+
+@contextmanager
+def progress_bars() -> Iterator[Start]:
+    """Bars on the terminal, else a line for every tenth, on stderr; starts one by its name."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+    with Bars(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+
+        def start(name: str) -> Progress:
+            task = bars.add_task(name, total=None)
+
+            def show(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total)
+                is_tenth = 10 * done // total > 10 * (done - 1) // total
+                if is_tenth and not console.is_terminal:
+                    click.echo(f"{name}: {done} of {total} questions", err=True)
+
+            return show
+
+        yield start
