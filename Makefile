@@ -3,15 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 DRAFT := qwen2.5-coder-0.5b
 TARGET := qwen2.5-coder-1.5b
+TORCH ?= 'torch>=2.6'
 
 # the question reaches the shell as an environment variable, so that no quote in it can break out
 export Q
 
-.PHONY: help solve test check clean
+.PHONY: help solve test test-all check clean
 
 help:
 	@echo "make solve [Q='...']  set up, fetch the default model pair, think about a question"
-	@echo "make test             set up, fetch what the tests need, run the whole suite"
+	@echo "make test             set up, fetch what the tests need, run the suite"
+	@echo "make test-all         ... with the tests that need torch"
 	@echo "make check            ruff, mypy --strict, pyright"
 
 solve: .venv/tuned
@@ -20,7 +22,10 @@ solve: .venv/tuned
 
 test: .venv/dev
 	$(BIN)/forethought models pull smollm2-135m $(DRAFT) $(TARGET)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not torch'
+
+test-all: test .venv/train
+	$(BIN)/python -m pytest -m torch
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -48,6 +53,12 @@ clean:
 	@echo "installing; building llama.cpp takes 5 to 6 minutes the first time"
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --editable '.[llama]'
+	@touch $@
+
+# e.g. TORCH='torch --index-url https://download.pytorch.org/whl/cpu': the CPU build takes less room
+.venv/train: pyproject.toml .venv/dev
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
 	@touch $@
 
 .venv/dev: pyproject.toml | .venv/bin/python

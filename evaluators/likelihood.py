@@ -29,7 +29,7 @@ class Likelihood:
 
     - `logprob`: exp(m(log p)), the geometric mean of the tokens' probabilities;
     - `certainty`: self-certainty (Kang, Zhao, Song 2025, "Scalable Best-of-N Selection for Large
-      Language Models via Self-Certainty", section 3) c = m(KL(uniform || p)) in nats, which is
+      Language Models via Self-Certainty") c = m(KL(uniform || p)) in nats, which is
       unbounded, mapped to [0, 1) by 1 - exp(-c / 10): the order is kept;
     - `entropy`: exp(-m(H(p))), one over the number of equally likely tokens that is as unsure.
 

@@ -8,6 +8,7 @@ question know too much about each other.
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,7 @@ HEAD_KINDS: tuple[HeadKind, ...] = ("linear", "two-layer")
 
 _NUM_FOLDS = 5
 _STRENGTHS = (1e-4, 1e-3, 1e-2)  # of the linear head: the inverse of its L2 penalty
-_HIDDEN, _PENALTY = 32, 10.0  # of the two-layer head
+_HIDDEN, _PENALTY, _NUM_ROUNDS = 32, 10.0, 60  # of the two-layer head
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +117,13 @@ class _Recipe:
         weights = np.concatenate([values, 1.0 - values])
         kept = weights > 0
         model = self._estimator()
-        if self.kind == "linear":
+        with warnings.catch_warnings():
+            # few rounds are part of the regularisation: it is not meant to converge
+            warnings.simplefilter("ignore", _sklearn("exceptions").ConvergenceWarning)
             model.fit(doubled[kept], targets[kept], sample_weight=weights[kept])
+        if self.kind == "linear":
             fitted = [(model.coef_, model.intercept_)]
         else:
-            model.fit(doubled[kept], targets[kept], sample_weight=weights[kept])
             fitted = [(w.T, b) for w, b in zip(model.coefs_, model.intercepts_, strict=True)]
         first, offset = fitted[0]
         fitted[0] = first / scale, offset - (first / scale) @ mean
@@ -135,7 +138,7 @@ class _Recipe:
             return linear.LogisticRegression(C=self.strength, max_iter=500)
         network = _sklearn("neural_network")
         return network.MLPClassifier(
-            (_HIDDEN,), alpha=_PENALTY, learning_rate_init=3e-4, max_iter=40, random_state=0
+            (_HIDDEN,), solver="lbfgs", alpha=_PENALTY, max_iter=_NUM_ROUNDS, random_state=0
         )
 
 

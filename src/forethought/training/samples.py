@@ -1,4 +1,4 @@
-"""Solutions sampled from a model, thought by thought as in a search, and graded.
+"""Solutions sampled from a model, cut into thoughts as in a search, and graded.
 
 Several questions are in work at once, so that the engine's batch stays full.
 """
@@ -9,21 +9,20 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forethought.chains import Chain, Problem, Step, append_chains, read_chains
 from forethought.config import SearchConfig, require_at_least
 from forethought.evaluators.final_answer import same_answer
-from forethought.model import Completion, Model, RunStopped
-from forethought.nodes.writing import ends_path
+from forethought.model import Model, RunStopped
 from forethought.prompts import Task
 from forethought.thoughts import Source
 
 Progress = Callable[[int, int], None]
 
-_MAX_STEPS = 24
-_QUESTIONS_AT_ONCE = 16  # thoughts of one question end together, so more than a batch holds
+_MAX_TOKENS = 512
+_QUESTIONS_AT_ONCE = 16  # more than a batch holds, so that it stays full
 
 
 def sample_chains(
@@ -62,29 +61,6 @@ def sample_chains(
             pool.shutdown(cancel_futures=True)
 
 
-@dataclass(slots=True)
-class _Path:
-    """A solution while it is written."""
-
-    tokens: list[int]
-    steps: list[Step] = field(default_factory=list)
-    is_open: bool = True
-
-    def add(self, completion: Completion, task: Task) -> None:
-        """Take one more thought."""
-        if completion.text.strip():
-            self.steps.append(Step(completion.text, completion.tokens))
-            self.tokens = self.tokens + completion.tokens
-        is_cut = completion.finish_reason == "length" or not completion.text.strip()
-        is_last = is_cut or len(self.steps) >= _MAX_STEPS
-        self.is_open = not is_last and not ends_path(completion, task)
-
-    @property
-    def text(self) -> str:
-        """What was written."""
-        return "".join(step.text for step in self.steps)
-
-
 @dataclass(frozen=True, slots=True)
 class ChainSampler:
     """One model writing whole solutions in the role of `source`, at the temperature, top-k and
@@ -98,9 +74,8 @@ class ChainSampler:
     def write(self, problem: Problem, num_chains: int) -> list[Chain]:
         """Graded solutions of one problem; blank ones are left out. Raises as `sample_chains`."""
         opening = self.model.chat(self.task.messages(problem.question))
-        paths = [_Path(opening) for _ in range(num_chains)]
-        self._finish(paths, problem.name)
-        return [self._chain(problem, path) for path in paths if path.steps]
+        written = self._continued([opening] * num_chains, problem.name)
+        return [self._chain(problem, steps) for steps in written if steps]
 
     def values(self, chain: Chain, num_rollouts: int) -> list[float]:
         """For each step the share of `num_rollouts` ways to go on from it that end right: the soft
@@ -108,40 +83,53 @@ class ChainSampler:
 
         The last step's is 1 or 0: there is nothing left to write.
         """
-        opening = self.model.chat(self.task.messages(chain.question))
-        ends = [opening]
-        for step in chain.steps:
-            ends.append(ends[-1] + step.tokens)
-        texts = ["".join(step.text for step in chain.steps[:n]) for n in range(1, len(ends))]
-        paths = [_Path(end) for end in ends[1:-1] for _ in range(num_rollouts)]
-        self._finish(paths, f"{chain.problem}/{chain.source}/{texts[-1]}")
+        prompt = self.model.chat(self.task.messages(chain.question))
+        text, prompts, texts = "", [], []
+        for step in chain.steps[:-1]:
+            prompt, text = prompt + step.tokens, text + step.text
+            prompts += [prompt] * num_rollouts
+            texts += [text] * num_rollouts
+        name = f"{chain.problem}/{chain.source}/{text}"
         rights = [
-            self._is_right(texts[number // num_rollouts] + path.text, chain.answer)
-            for number, path in enumerate(paths)
+            self._is_right(text + "".join(step.text for step in steps), chain.answer)
+            for text, steps in zip(texts, self._continued(prompts, name), strict=True)
         ]
         groups = [rights[i : i + num_rollouts] for i in range(0, len(rights), num_rollouts)]
         return [sum(group) / num_rollouts for group in groups] + [float(chain.is_right)]
 
-    def _finish(self, paths: list[_Path], name: str) -> None:
-        """Write on until every path has ended."""
-        depth = 0
-        while still_open := [path for path in paths if path.is_open]:
-            params = replace(
-                SearchConfig().sampling(seed=self._seed(name, depth)), stop=(self.task.delimiter,)
-            )
-            completions = self.model.generate([path.tokens for path in still_open], params)
-            for path, completion in zip(still_open, completions, strict=True):
-                if completion.finish_reason in ("cancelled", "deadline"):
-                    raise RunStopped(completion.finish_reason)
-                path.add(completion, self.task)
-            depth += 1
+    def _continued(self, prompts: list[list[int]], name: str) -> list[list[Step]]:
+        """What the model writes after each prompt, cut into thoughts as a search would.
 
-    def _seed(self, name: str, depth: int) -> int:
-        label = f"{self.seed}/{self.source}/{name}/{depth}"
+        Solutions are written in one go, because thoughts of one question would wait for each other;
+        few go on behind their answer, which is cut off.
+        """
+        params = replace(SearchConfig().sampling(seed=self._seed(name)), max_tokens=_MAX_TOKENS)
+        completions = self.model.generate(prompts, params)
+        for completion in completions:
+            if completion.finish_reason in ("cancelled", "deadline"):
+                raise RunStopped(completion.finish_reason)
+        return [self._steps(completion.tokens) for completion in completions]
+
+    def _steps(self, tokens: list[int]) -> list[Step]:
+        """Tokens cut where a thought ends, up to the one that ends the path."""
+        steps: list[Step] = []
+        start = 0
+        for end in range(1, len(tokens) + 1):
+            text = self.model.decode(tokens[start:end])
+            is_whole = self.task.delimiter in text.lstrip() or end == len(tokens)
+            if is_whole and text.strip():
+                steps.append(Step(text, tokens[start:end]))
+                start = end
+                if self.task.answer_ends_path and self.task.find_answer(text) is not None:
+                    break
+        return steps
+
+    def _seed(self, name: str) -> int:
+        label = f"{self.seed}/{self.source}/{name}"
         return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
 
-    def _chain(self, problem: Problem, path: _Path) -> Chain:
-        stated = self.task.find_answer(path.text)
+    def _chain(self, problem: Problem, steps: list[Step]) -> Chain:
+        text = "".join(step.text for step in steps)
         return Chain(
             problem=problem.name,
             question=problem.question,
@@ -149,9 +137,9 @@ class ChainSampler:
             source=self.source,
             model=self.model.name,
             vocabulary=self.model.vocabulary,
-            steps=path.steps,
-            stated=stated,
-            is_right=self._is_right(path.text, problem.answer),
+            steps=steps,
+            stated=self.task.find_answer(text),
+            is_right=self._is_right(text, problem.answer),
         )
 
     def _is_right(self, text: str, answer: str) -> bool:
