@@ -119,7 +119,10 @@ class Context:
                 f"no context for {weights.path}: {as_sentence(errors)}; it would take {plan}"
             )
         if self._adapter:
-            handles, scales = (ctypes.c_void_p * 1)(self._adapter), (ctypes.c_float * 1)(1.0)
+            handles, scales = (
+                (library.llama_adapter_lora_p_ctypes * 1)(self._adapter),
+                (ctypes.c_float * 1)(1.0),
+            )
             assert library.llama_set_adapters_lora(self.handle, handles, 1, scales) == 0
         self.num_cells = int(library.llama_n_ctx(self.handle))
         self.num_sequences = num_sequence_ids(config)

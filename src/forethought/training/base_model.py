@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from forethought.engine.weights import Weights
 from forethought.errors import MissingExtra, ModelLoadError
 
 EXTRA = "pip install 'forethought[train]' (torch, transformers, peft, gguf, scikit-learn)"
@@ -17,10 +18,11 @@ def load_base(path: Path) -> Any:
 
     Raises:
         MissingExtra: torch, transformers or gguf is not installed.
-        ModelLoadError: transformers cannot read a file of this architecture or quantisation.
+        UnknownModel, ModelLoadError: the file is missing or damaged, or transformers cannot read a file of this architecture or quantisation.
     """
     torch, transformers = module("torch"), module("transformers")
     module("gguf")
+    Weights.header(path).close()  # what is no model is told in one line
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # progress bars and notes on dequantisation

@@ -9,6 +9,7 @@ halves the time of a step. Checkpoints make a run that was cut off go on.
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,16 +105,16 @@ class PrmTrainer:
         self._torch.manual_seed(config.seed)
         depth = base.config.num_hidden_layers
         adapted = list(range(max(0, depth - config.num_layers), depth))
-        self.model = peft.get_peft_model(
-            base,
-            peft.LoraConfig(
-                r=config.rank,
-                lora_alpha=config.alpha,
-                target_modules=_PROJECTIONS,
-                layers_to_transform=adapted,
-                lora_dropout=0.0,
-            ),
+        lora = peft.LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha,
+            target_modules=_PROJECTIONS,
+            layers_to_transform=adapted,
+            lora_dropout=0.0,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+            self.model = peft.get_peft_model(base, lora)
         self._weights = [p for p in self.model.parameters() if p.requires_grad]
         self._optimizer = self._torch.optim.AdamW(self._weights, lr=config.rate, weight_decay=0.0)
 
