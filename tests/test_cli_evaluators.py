@@ -16,13 +16,13 @@ import pytest
 from forethought.chains import Chain, Problem, Step, append_chains
 from forethought.cli.evaluators import evaluators
 from forethought.cli.main import forethought, run
-from forethought.cli.opening import Opened
-from forethought.engine import ScriptedModel
+from forethought.cli.opening import Opened, Served
+from forethought.engine import EngineStats, ScriptedModel
 from forethought.errors import ConfigError, UnknownModel
 from forethought.evaluators.calibration import read_calibration
 from forethought.evaluators.heads import Head, Layer, save_head
 from forethought.evaluators.registry import ENTRIES, Parts, Role, build_evaluator, roles_needed
-from forethought.model import Model, Reader
+from forethought.model import Reader
 from forethought.prompts import MATH
 from forethought.thoughts import Source
 from forethought.training import ChainSampler, sample_chains
@@ -65,6 +65,13 @@ def answered(prompt: str, seed: int, index: int) -> str:
     return "A bad end: \\boxed{8}." if index % 2 else "A good end: \\boxed{7}."
 
 
+class CountedModel(ScriptedModel):
+    """A scripted model in an engine's place."""
+
+    def stats(self) -> EngineStats:
+        return EngineStats()
+
+
 @dataclass
 class Desk:
     """A command line whose models are scripted; notes what was opened, read and written."""
@@ -85,8 +92,8 @@ class Desk:
         self, roles: set[Role], options: dict[str, Any], *, with_states: set[Role]
     ) -> Iterator[Opened]:
         self.opened.append(sorted(roles))
-        models: dict[Role, Model] = {
-            role: ScriptedModel(answered, judge=self.judge, name=options[role]) for role in roles
+        models: dict[Role, Served] = {
+            role: CountedModel(answered, judge=self.judge, name=options[role]) for role in roles
         }
         yield Opened(models, Parts(models.get("draft"), models.get("target"), MATH))
 

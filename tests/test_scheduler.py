@@ -74,6 +74,60 @@ def test_any_mix_of_prompts_keeps_the_cache_true_and_the_count_exact(seed: int) 
         assert context.num_cells - cache.num_free_cells == len(context.cells)
 
 
+class ReadMany:
+    """Wants the last `counts[i]` rows of prompt i."""
+
+    layer = None
+
+    def __init__(self, counts: list[int]) -> None:
+        self.counts = counts
+
+    def num_rows(self, index: int) -> int:
+        return self.counts[index]
+
+    def row(self, *_: object) -> None: ...
+
+    def result(self, rows: list[object]) -> list[object]:
+        return rows
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_wanted_row_is_handed_out_once_and_in_order(seed: int) -> None:
+    chance = random.Random(seed)
+    context = FakeContext(num_cells=chance.choice([60, 300]), num_sequences=10, num_rows=12)
+    scheduler, cache = make_scheduler(context, max_sequences=5)
+    positions: dict[int, list[int]] = {}
+    unfinished = 0
+    for _ in range(300):
+        if chance.random() < 0.3 and unfinished < 15:
+            prompts = [
+                [chance.randrange(2) for _ in range(chance.randrange(1, 30))]
+                for _ in range(chance.randrange(1, 4))
+            ]
+            counts = [chance.randrange(1, len(prompt) + 1) for prompt in prompts]
+            request = Request(prompts, None, ReadMany(counts))
+            scheduler.waiting.extend(Sequence(request, i, list(p)) for i, p in enumerate(prompts))
+            unfinished += len(prompts)
+        if not scheduler.is_busy:
+            continue
+        rows = scheduler.plan()
+        assert sum(row.wants_logits for row in rows) <= 10
+        assert context.decode(rows)
+        scheduler.advance(rows, 1.0)
+        for sequence, index in scheduler.due(rows):
+            sequence.rows_read.append(None)
+            found = positions.setdefault(id(sequence), [])
+            found[:] = [*found[: len(sequence.rows_read) - 1], rows[index].position]
+            if len(sequence.rows_read) == sequence.request.ask.num_rows(sequence.index):
+                end = len(sequence.tokens)
+                assert found == list(range(end - len(found), end))
+                assert context.text(sequence.id) == sequence.tokens
+                del positions[id(sequence)]
+                scheduler.retire(sequence)
+                unfinished -= 1
+        assert context.num_cells - cache.num_free_cells == len(context.cells)
+
+
 def test_equal_prompts_are_computed_once() -> None:
     context = FakeContext(num_cells=100, num_sequences=8)
     scheduler, _ = make_scheduler(context)
@@ -118,11 +172,11 @@ def test_prefixes_out_of_use_go_once_too_many_cells_are_used() -> None:
     context = FakeContext(num_cells=100, num_sequences=8)
     cache = PrefixCache(cast("Context", context), keep=10)
     for number in range(5):
-        opened = cache.open([number])
-        assert opened == (opened[0], 0) if opened else False
-        context.decode([Row(number, i, [opened[0]]) for i in range(4)])
-        cache.grow(opened[0], 4)
-        cache.retire(opened[0], [number] * 4)
+        sequence, num_cached = cache.open([number]) or (-1, -1)
+        assert num_cached == 0
+        context.decode([Row(number, i, [sequence]) for i in range(4)])
+        cache.grow(sequence, 4)
+        cache.retire(sequence, [number] * 4)
         assert len(context.cells) == min(4 * (number + 1), 8)
     assert {cell.token for cell in context.cells} == {3, 4}
 

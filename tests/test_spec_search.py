@@ -752,7 +752,7 @@ def test_a_models_own_exception_reaches_the_caller() -> None:
 class Shifted(ScriptedModel):
     """Token ids are code points plus one: another model's ids decode to something else."""
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
         return [token + 1 for token in super().encode(text)]
 
     def decode(self, tokens: list[int]) -> str:
@@ -778,7 +778,7 @@ def test_models_of_one_vocabulary_pass_on_the_sampled_ids() -> None:
     class Unwilling(ScriptedModel):
         """Cannot tokenise anything."""
 
-        def encode(self, text: str) -> list[int]:
+        def encode(self, text: str, *, special: bool = False) -> list[int]:
             raise AssertionError(f"tokenised {text!r} again")
 
     path = search(scores({2: [0.9]}, ends=2), scores({1: [0.5]})).solution.answer.path

@@ -201,6 +201,22 @@ def test_the_whole_way_from_chains_to_a_file_that_knows_its_base(one: Tiny, tmp_
         open_small_prm(out, engine).__enter__()
 
 
+def test_an_adapted_engine_outlives_the_one_it_shares_weights_with(
+    one: Tiny, tmp_path: Path
+) -> None:
+    path = tmp_path / "zero.gguf"
+    trainer = one.trainer()  # untrained: the update is zero
+    shape = shape_of(trainer.model.config)
+    write_adapter(path, trainer.pairs(), shape=shape, alpha=8.0, metadata={})
+    base = Engine(one.gguf, config=EXACT)
+    expected = base.probs([[5, 6]], [[7]])
+    with base.adapted(path) as adapted:
+        base.close()
+        assert adapted.name == "base+zero"
+        assert adapted.plan.weights == 0
+        assert adapted.probs([[5, 6]], [[7]]) == expected
+
+
 def test_an_adapter_that_is_none_is_refused(one: Tiny, tmp_path: Path) -> None:
     with Engine(one.gguf, config=EXACT) as engine:
         with pytest.raises(ModelFileError, match="no small PRM"):

@@ -18,7 +18,8 @@ def load_base(path: Path) -> Any:
 
     Raises:
         MissingExtra: torch, transformers or gguf is not installed.
-        UnknownModel, ModelLoadError: the file is missing or damaged, or transformers cannot read a file of this architecture or quantisation.
+        UnknownModel, ModelLoadError: the file is missing or damaged, or transformers cannot read
+            this architecture or quantisation.
     """
     torch, transformers = module("torch"), module("transformers")
     module("gguf")
