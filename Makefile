@@ -27,7 +27,7 @@ test: .venv/dev
 test-all: test .venv/train
 	$(BIN)/python -m pytest -m torch
 
-check: .venv/dev
+check: .venv/train
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

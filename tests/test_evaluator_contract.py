@@ -300,13 +300,13 @@ def roomy(smollm_path: Path) -> Iterator[Engine]:
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_with_weights_the_contract_holds(name: str, check: Check, roomy: Engine) -> None:
     make = partial(WITH_WEIGHTS[name], roomy)
-    check(Subject(name, make, writer=roomy, tolerance=1e-6, max_tokens=3000))
+    check(Subject(name, make, writer=roomy, tolerance=1e-6, max_tokens=1500))
 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
-def test_a_path_of_another_vocabulary_is_read_by_its_text(name: str, smollm: Engine) -> None:
-    evaluator = WITH_WEIGHTS[name](smollm)
-    (own,), (foreign,) = some_paths(1, writer=smollm), some_paths(1)
+def test_a_path_of_another_vocabulary_is_read_by_its_text(name: str, roomy: Engine) -> None:
+    evaluator = WITH_WEIGHTS[name](roomy)
+    (own,), (foreign,) = some_paths(1, writer=roomy), some_paths(1)
     scores = [evaluator.score(QUESTION, [path])[0] for path in (own, foreign)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)

@@ -3,6 +3,7 @@
 from forethought.engine.engine import Engine
 from forethought.engine.plan import MemoryPlan, plan_engine
 from forethought.engine.scripted import ScriptedModel
+from forethought.engine.torch_reader import TorchReader
 from forethought.engine.worker import EngineStats
 
-__all__ = ["Engine", "EngineStats", "MemoryPlan", "ScriptedModel", "plan_engine"]
+__all__ = ["Engine", "EngineStats", "MemoryPlan", "ScriptedModel", "TorchReader", "plan_engine"]

@@ -82,6 +82,8 @@ class _Batch:
 class Context:
     """A llama_context with one unified KV cache, and a LoRA `adapter` applied where one is given.
 
+    Once it is made, closing it closes `weights` too.
+
     Raises:
         NotEnoughMemory: llama.cpp could not allocate it.
         ModelLoadError: the model's memory cannot be cut back (recurrent and hybrid models), or the
@@ -105,6 +107,7 @@ class Context:
                 "a thought's start; use a transformer"
             )
         params = context_params(config, plan)
+        self._weights = weights
         self.num_layers = int(library.llama_model_n_layer(weights.handle))
         self.width = int(library.llama_model_n_embd(weights.handle))
         self._tap = None
@@ -196,12 +199,13 @@ class Context:
         assert llama().llama_memory_seq_rm(self._memory, sequence, start, end)
 
     def close(self) -> None:
-        """Free the context; safe to call twice."""
+        """Free the context and let go of the weights; safe to call twice."""
         if self.handle:
             llama().llama_free(self.handle)
             self.handle = None
             if self._adapter:
                 llama().llama_adapter_lora_free(self._adapter)
+            self._weights.close()
 
     def _check(self, sequence: int) -> None:
         assert 0 <= sequence < self.num_sequences, sequence

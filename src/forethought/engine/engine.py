@@ -60,8 +60,7 @@ class Engine:
             self._template = ChatTemplate(self._weights, self._vocabulary)
             self._context = Context(self._weights, self.config, self.plan, adapter=adapter)
             opened.pop_all()
-        self._worker = Worker(self.name, self._weights, self._vocabulary, self._context)
-        self._worker.start(self.config)
+        self._worker = Worker(self.name, self._context, self._vocabulary, self.config)
         # a daemon thread must not be inside llama.cpp while the interpreter goes down
         atexit.register(_close, weakref.ref(self))
 

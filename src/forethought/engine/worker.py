@@ -19,7 +19,6 @@ from forethought.engine.context import Context, Row
 from forethought.engine.request import Request, Sequence
 from forethought.engine.scheduler import Scheduler
 from forethought.engine.vocabulary import Vocabulary
-from forethought.engine.weights import Weights
 from forethought.errors import DecodeError, EngineClosed
 from forethought.model import NO_USAGE, Usage
 
@@ -34,30 +33,26 @@ class EngineStats:
 
 
 class Worker:
-    """Serves requests on its own thread until it is closed; then frees context and weights."""
+    """Serves requests on its own thread until it is closed; then closes the context."""
 
     def __init__(
-        self, name: str, weights: Weights, vocabulary: Vocabulary, context: Context
+        self, name: str, context: Context, vocabulary: Vocabulary, config: EngineConfig
     ) -> None:
         self.name = name
         self.stats = EngineStats()
-        self._weights = weights
         self._vocabulary = vocabulary
         self._context = context
+        self._scheduler = Scheduler(
+            PrefixCache(context, keep=config.cache_tokens),
+            max_sequences=config.max_sequences,
+            max_rows=context.num_rows,
+            max_outputs=context.max_outputs,
+        )
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._is_closed = False
         self._samplers = ThreadPoolExecutor(_NUM_SAMPLING_THREADS, f"sample-{name}")
         self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
-
-    def start(self, config: EngineConfig) -> None:
-        """Begin to serve."""
-        self._scheduler = Scheduler(
-            PrefixCache(self._context, keep=config.cache_tokens),
-            max_sequences=config.max_sequences,
-            max_rows=self._context.num_rows,
-            max_outputs=self._context.max_outputs,
-        )
         self._thread.start()
 
     def submit(self, request: Request) -> None:
@@ -96,7 +91,6 @@ class Worker:
         finally:
             self._samplers.shutdown()
             self._context.close()
-            self._weights.close()
 
     def _take_requests(self) -> bool:
         """Move new requests to the scheduler; wait for one when idle. False when closing."""

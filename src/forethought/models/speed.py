@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 
@@ -33,15 +34,13 @@ def decode_speed(path: Path, counts: Sequence[int]) -> dict[int, float]:
         max_sequences=most,
         batch_tokens=max(PROMPT_TOKENS, most),
     )
-    weights = Weights.load(path, config)
-    try:
+    with ExitStack() as opened:
+        weights = Weights.load(path, config)
+        opened.callback(weights.close)
         context = Context(weights, config, plan_memory(weights, config))
-        try:
-            return {count: count / _step_seconds(context, count) for count in counts}
-        finally:
-            context.close()
-    finally:
-        weights.close()
+        opened.pop_all()  # the context closes them from here on
+    with closing(context):
+        return {count: count / _step_seconds(context, count) for count in counts}
 
 
 def _step_seconds(context: Context, count: int) -> float:
