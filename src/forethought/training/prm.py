@@ -24,7 +24,8 @@ from forethought.training.adapter import LoraPair
 from forethought.training.base_model import module
 from forethought.training.labels import Labels, step_labels
 
-_PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+# not the two that widen: their outputs are the largest, and a step took twice as long with them
+_PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"]
 _SAVE_EVERY = 25
 
 
@@ -114,9 +115,11 @@ class PrmTrainer:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
-            self.model = peft.get_peft_model(base, lora)
+            self.model = peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
         self._weights = [p for p in self.model.parameters() if p.requires_grad]
-        self._optimizer = self._torch.optim.AdamW(self._weights, lr=config.rate, weight_decay=0.0)
+        # computed in the base's type, kept in float32: bfloat16 loses small updates
+        self._masters = [weight.detach().float().clone() for weight in self._weights]
+        self._optimizer = self._torch.optim.AdamW(self._masters, lr=config.rate, weight_decay=0.0)
 
     def train(
         self, examples: list[Example], checkpoint: Path, report: Callable[[Progress], None]
@@ -165,10 +168,17 @@ class PrmTrainer:
         values = self._torch.tensor([v for example in batch for v in example.values])
         loss = self._torch.nn.functional.binary_cross_entropy_with_logits(margins, values)
         loss.backward()
-        self._torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
+        for master, weight in zip(self._masters, self._weights, strict=True):
+            master.grad, weight.grad = weight.grad.float(), None
+        self._torch.nn.utils.clip_grad_norm_(self._masters, 1.0)
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._copy_masters()
         return float(loss.detach())
+
+    def _copy_masters(self) -> None:
+        with self._torch.no_grad():
+            for master, weight in zip(self._masters, self._weights, strict=True):
+                weight.copy_(master)
 
     def _margins(self, batch: list[Example]) -> tuple[Any, list[int]]:
         """Log-odds of good against bad at all ends of a batch, and the number of ends of each."""
@@ -194,9 +204,8 @@ class PrmTrainer:
             yield [examples[i] for i in group]
 
     def _save(self, path: Path, step: int, num_steps: int) -> None:
-        lora = {k: v for k, v in self.model.state_dict().items() if "lora_" in k}
-        facts = {"config": asdict(self._config), "num_steps": num_steps}
-        state = {"step": step, "lora": lora, "optimizer": self._optimizer.state_dict(), **facts}
+        facts = {"config": asdict(self._config), "num_steps": num_steps, "step": step}
+        state = {"weights": self._masters, "optimizer": self._optimizer.state_dict(), **facts}
         with replacing(path) as temporary:
             self._torch.save(state, temporary)
 
@@ -207,7 +216,9 @@ class PrmTrainer:
         expected = {"config": asdict(self._config), "num_steps": num_steps}
         is_same = all(state[key] == value for key, value in expected.items())
         require(is_same, f"{path} is of a run with other settings or chains: remove it to start")
-        self.model.load_state_dict(state["lora"], strict=False)
+        for master, weight in zip(self._masters, state["weights"], strict=True):
+            master.copy_(weight)
+        self._copy_masters()
         self._optimizer.load_state_dict(state["optimizer"])
         return int(state["step"])
 
