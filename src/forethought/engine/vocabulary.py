@@ -65,11 +65,9 @@ class Vocabulary:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Equal for two models exactly where their token ids mean the same."""
-        digest = hashlib.sha256()
-        for token in range(self.size):
-            piece = self._piece(token, special=True)
-            digest.update(len(piece).to_bytes(4, "little") + piece)
-        return digest.hexdigest()[:16]
+        get_text = llama().llama_vocab_get_text
+        texts = b"\0".join(get_text(self._vocab, token) for token in range(self.size))
+        return hashlib.sha256(texts).hexdigest()[:16]
 
     def _piece(self, token: int, special: bool = False) -> bytes:
         # llama-cpp-python's own detokeniser loses tokens of more than 32 bytes; ask twice instead
