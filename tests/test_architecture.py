@@ -209,13 +209,14 @@ def test_links_for_type_checkers_lead_to_the_folders_that_are_built() -> None:
 
 def test_files_that_are_no_code_are_packaged() -> None:
     data = {
-        path.relative_to(SOURCE).as_posix()
-        for path in SOURCE.rglob("*")
+        path
+        for folder in (SOURCE, *(REPOSITORY / name for name in LINKED))
+        for path in folder.rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     folders = {name: REPOSITORY / path for name, path in SETUPTOOLS["package-dir"].items()}
     packaged = {
-        path.relative_to(SOURCE).as_posix()
+        path
         for package, patterns in SETUPTOOLS["package-data"].items()
         for pattern in patterns
         for path in folders[package].glob(pattern)

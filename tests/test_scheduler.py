@@ -85,7 +85,7 @@ class ReadMany:
     def num_rows(self, index: int) -> int:
         return self.counts[index]
 
-    def row(self, *_: object) -> None: ...
+    def row(self, context: Context, row: int, place: tuple[int, int]) -> None: ...
 
     def result(self, rows: list[object]) -> list[object]:
         return rows
@@ -118,7 +118,7 @@ def test_every_wanted_row_is_handed_out_once_and_in_order(seed: int) -> None:
             sequence.rows_read.append(None)
             found = positions.setdefault(id(sequence), [])
             found[:] = [*found[: len(sequence.rows_read) - 1], rows[index].position]
-            if len(sequence.rows_read) == sequence.request.ask.num_rows(sequence.index):
+            if len(found) == len(sequence.tokens) - sequence.first_wanted:
                 end = len(sequence.tokens)
                 assert found == list(range(end - len(found), end))
                 assert context.text(sequence.id) == sequence.tokens
