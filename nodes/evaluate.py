@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.errors import EvaluatorError, PromptTooLong
+from forethought.errors import PromptTooLong
 from forethought.evaluators import Evaluator
+from forethought.evaluators.asking import scores_of
 from forethought.model import RunStopped
 from forethought.nodes.state import (
     SearchRuntime,
@@ -36,26 +36,12 @@ class Evaluate:
         tell(runtime, "scoring", depth=state["depth"], count=len(new))
         with node_scope(state, settings(runtime)) as scope:
             try:
-                scores = self.evaluator.score(state["question"], paths)
+                scores = scores_of(self.evaluator, state["question"], paths)
             except RunStopped as stopped:
                 return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
             except PromptTooLong as error:
                 return full_context(state, error)
-        check_scores(scores, len(paths), self.evaluator.name)
-        by_id = {t.id: replace(t, score=float(s)) for t, s in zip(new, scores, strict=True)}
+        by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
         tell(runtime, "scored", thoughts=list(by_id.values()))
         candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]
         return {"candidates": candidates, "ledger": entries_of(scope, "scored")}
-
-
-def check_scores(scores: list[float], count: int, name: str) -> None:
-    """Refuse what is no list of `count` numbers in [0, 1].
-
-    Raises:
-        EvaluatorError: with the offending value.
-    """
-    if len(scores) != count:
-        raise EvaluatorError(f"evaluator {name} gave {len(scores)} scores for {count} thoughts")
-    for score in scores:
-        if not math.isfinite(score) or not 0.0 <= score <= 1.0:
-            raise EvaluatorError(f"evaluator {name} gave the score {score}, which is not in 0..1")

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forethought.bench.scoring import by_question
+from forethought.bench.scoring import Progress, by_question
 from forethought.chains import Chain
 from forethought.config import require
 from forethought.engine import Engine
 from forethought.evaluators.evaluator import closed_tokens
 from forethought.prompts import Task
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from forethought.bench.scoring import Progress
 from forethought.chains import Chain, read_chains
 from forethought.config import require_at_least
 from forethought.models.disk import write_whole
-from forethought.training.samples import ChainSampler, Progress
+from forethought.training.samples import ChainSampler
 
 _SAVE_EVERY = 8
 

@@ -6,20 +6,18 @@ Several questions are in work at once, so that the engine's batch stays full.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from forethought.bench.scoring import Progress
 from forethought.chains import Chain, Problem, Step, append_chains, read_chains
 from forethought.config import SearchConfig, require_at_least
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
 from forethought.prompts import Task
 from forethought.thoughts import Source
-
-Progress = Callable[[int, int], None]
 
 _MAX_TOKENS = 512
 _QUESTIONS_AT_ONCE = 16  # more than a batch holds, so that it stays full
