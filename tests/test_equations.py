@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import plain_paths
 import pytest
 from evaluator_contract import Subject, contract_test
 
@@ -19,19 +20,7 @@ def verdicts(text: str) -> list[bool]:
 
 
 def path(*texts: str) -> list[Thought]:
-    return [
-        Thought(
-            id=depth,
-            parent=depth - 1,
-            depth=depth,
-            text=text,
-            tokens=[],
-            vocabulary="",
-            source="draft",
-            is_terminal=False,
-        )
-        for depth, text in enumerate(texts, 1)
-    ]
+    return plain_paths.path(*texts, is_terminal=False)
 
 
 # Pairs of an equation that holds and one like it that does not

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from plain_paths import path
 
 from forethought.errors import EvaluatorError, MissingExtra
 from forethought.evaluators import final_answer
@@ -21,22 +22,6 @@ from forethought.thoughts import Thought
 verified = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="needs forethought[verify]"
 )
-
-
-def path(*texts: str, is_terminal: bool = True) -> list[Thought]:
-    return [
-        Thought(
-            id=depth,
-            parent=depth - 1,
-            depth=depth,
-            text=text,
-            tokens=[],
-            vocabulary="",
-            source="draft",
-            is_terminal=is_terminal and depth == len(texts),
-        )
-        for depth, text in enumerate(texts, 1)
-    ]
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def test_soft_labels_pull_a_head_as_far_as_they_go() -> None:
 
 
 def test_a_trained_probe_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forethought.training.probe.weights_identity", lambda _: "abc")
+    monkeypatch.setattr("forethought.training.about.weights_identity", lambda _: "abc")
     _, reader = states_reader()
     found = told_states()
     trial: Trial = compare_heads(found, labels="outcome")[0]

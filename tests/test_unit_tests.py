@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from plain_paths import path
 from test_sandbox import is_isolated
 
 from forethought.errors import ConfigError, EvaluatorError
@@ -35,22 +36,6 @@ RIGHT = "def evens(numbers: List[int]) -> List[int]:\n    return [n for n in num
 WRONG = "def evens(numbers):\n    return numbers"
 BODY = "    return [n for n in numbers if n % 2 == 0]"
 FENCED = "So the whole is\n```python\n{}\n```"
-
-
-def path(*texts: str, is_terminal: bool = True) -> list[Thought]:
-    return [
-        Thought(
-            id=depth,
-            parent=depth - 1,
-            depth=depth,
-            text=text,
-            tokens=[],
-            vocabulary="",
-            source="draft",
-            is_terminal=is_terminal and depth == len(texts),
-        )
-        for depth, text in enumerate(texts, 1)
-    ]
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,10 @@ from forethought.bench.quality import Ranking, ranking_of
 from forethought.bench.scoring import StepScores
 from forethought.chains import Chain
 from forethought.config import require
-from forethought.engine.header import weights_identity
 from forethought.errors import MissingExtra
 from forethought.evaluators.heads import Head, Layer, save_head
 from forethought.evaluators.probe import KIND
-from forethought.evaluators.trained import BASE
+from forethought.training.about import about
 from forethought.training.features import StateReader, StepStates
 from forethought.training.labels import Labels, step_labels
 
@@ -78,19 +77,11 @@ def train_probe(
     column = found.layers.index(trial.layer)
     values = step_labels(found.chains, labels)
     layers = _Recipe(trial.kind, trial.strength).fit(found.states[:, column], values)
-    questions = {chain.question for chain in found.chains}
-    ranking = trial.ranking
     info = {
         "kind": KIND,
-        BASE: weights_identity(reader.engine.path),
-        "base": reader.engine.name,
         "layer": str(trial.layer),
         "task": reader.task.name,
-        "labels": labels,
-        "trained_on": f"{len(found.chains)} chains of {len(questions)} questions",
-        "auc_steps": _shown(ranking.auc_steps),
-        "auc_last": _shown(ranking.auc_last),
-        "pairs": _shown(ranking.pairs),
+        **about(reader.engine.path, found.chains, labels, trial.ranking),
     }
     head = Head(layers, output="sigmoid", info=info)
     save_head(head, path)
@@ -169,10 +160,6 @@ def _fold(chain: Chain) -> int:
 
 def _order(value: float | None) -> float:
     return -1.0 if value is None else -value
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _sklearn(module: str) -> Any:

@@ -10,12 +10,11 @@ from forethought.bench.quality import Ranking, ranking_of
 from forethought.bench.scoring import StepScores
 from forethought.chains import Chain
 from forethought.config import require
-from forethought.engine.header import weights_identity
 from forethought.engine.vocabulary import Vocabulary
 from forethought.engine.weights import Weights
 from forethought.evaluators.small_prm import KIND, METADATA, answer_tokens
-from forethought.evaluators.trained import BASE
 from forethought.prompts import SMALL_PRM
+from forethought.training.about import about
 from forethought.training.adapter import shape_of, write_adapter
 from forethought.training.base_model import load_base
 from forethought.training.prm import Example, PrmConfig, PrmTrainer, Progress, make_examples
@@ -54,12 +53,13 @@ def train_small_prm(
     trainer = PrmTrainer(load_base(base), answers, config)
     trainer.train(examples, out.with_suffix(".checkpoint"), report)
     ranking = _judged(trainer, held, tests)
+    info = {"kind": KIND, **about(base, kept, config.labels, ranking)}
     write_adapter(
         out,
         trainer.pairs(),
         shape=shape_of(trainer.model.config),
         alpha=config.alpha,
-        metadata=_metadata(base, kept, config, ranking),
+        metadata={METADATA + key: value for key, value in info.items()},
     )
     return ranking
 
@@ -74,26 +74,3 @@ def _judged(trainer: PrmTrainer, chains: list[Chain], tests: list[Example]) -> R
     ranking = ranking_of(StepScores("small-prm", scored, rows, len(rows), 0.0, {}))
     assert ranking is not None
     return ranking
-
-
-def _metadata(
-    base: Path, chains: list[Chain], config: PrmConfig, ranking: Ranking
-) -> dict[str, str]:
-    figures = {
-        name: "-" if value is None else f"{value:.4f}"
-        for name, value in (
-            ("auc_steps", ranking.auc_steps),
-            ("auc_last", ranking.auc_last),
-            ("pairs", ranking.pairs),
-        )
-    }
-    questions = {chain.question for chain in chains}
-    facts = {
-        "kind": KIND,
-        BASE: weights_identity(base),
-        "base": base.stem,
-        "labels": config.labels,
-        "trained_on": f"{len(chains)} chains of {len(questions)} questions",
-        **figures,
-    }
-    return {METADATA + key: value for key, value in facts.items()}

@@ -1,0 +1,34 @@
+"""What a trained file says of itself: its kind, its base, what it learned from, how well it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forethought.bench.quality import Ranking
+from forethought.chains import Chain
+from forethought.engine.header import weights_identity
+from forethought.evaluators.trained import BASE
+from forethought.training.labels import Labels
+
+
+def about(base: Path, chains: list[Chain], labels: Labels, ranking: Ranking) -> dict[str, str]:
+    """The base's name and identity, the number of `chains` and questions, the labels, and the
+    figures of `ranking`, a dash where there is none.
+
+    Raises:
+        UnknownModel, ModelLoadError: as `weights_identity`.
+    """
+    questions = {chain.question for chain in chains}
+    return {
+        BASE: weights_identity(base),
+        "base": base.stem,
+        "labels": labels,
+        "trained_on": f"{len(chains)} chains of {len(questions)} questions",
+        "auc_steps": _shown(ranking.auc_steps),
+        "auc_last": _shown(ranking.auc_last),
+        "pairs": _shown(ranking.pairs),
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
