@@ -1,10 +1,11 @@
-"""SpecSearch: beam search whose thoughts a small model drafts and a large one corrects.
+"""SpecSearch: tree search whose thoughts a small model drafts and a large one corrects.
 
     start ─┬─> draft ──> evaluate ──> accept ─┬─> select ─┬─> answer
            │                ^                 │           │
            └─> revise ──────┘ <───────────────┘           └─> draft | revise   (next depth)
 
-The conditional edges after `start`, `accept` and `select` decide which model writes.
+The conditional edges after `start`, `accept` and `select` decide which model writes. Beam search or
+MCTS, the acceptance policy and all else comes with a run's `SearchConfig`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from forethought.evaluators import Evaluator
 from forethought.model import Model
 from forethought.nodes import (
     Accept,
+    Controller,
     Draft,
     Evaluate,
     Revise,
@@ -39,6 +41,7 @@ def spec_search(
     target: Model,
     evaluator: Evaluator,
     thresholds: ThresholdStore | None = None,
+    controller: Controller | None = None,
 ) -> SpecSearchGraph:
     """The graph, not compiled: choose your own checkpointer and store.
 
@@ -47,6 +50,7 @@ def spec_search(
         target: writes the root's thoughts, replaces rejected drafts, closes unfinished answers.
         evaluator: scores thoughts in [0, 1].
         thresholds: keeps thresholds across runs; without it every run starts anew.
+        controller: what earlier runs have learnt about costs, to share it between graphs.
 
     Example:
         graph = spec_search(draft=small, target=large, evaluator=Judge(large, MATH)).compile()
@@ -55,13 +59,14 @@ def spec_search(
     """
     # the run's own task comes with its settings
     key = ThresholdKey(draft=draft.name, target=target.name, evaluator=evaluator.name, task="math")
+    controller = controller or Controller()
     builder = StateGraph(SearchState, SearchConfig, input_schema=SearchInput)
-    builder.add_node("start", Start(thresholds, key), input_schema=SearchInput)
-    builder.add_node("draft", Draft(draft))
-    builder.add_node("evaluate", Evaluate(evaluator))
-    builder.add_node("accept", Accept())
-    builder.add_node("revise", Revise(target))
-    builder.add_node("select", Select())
+    builder.add_node("start", Start(thresholds, key, controller), input_schema=SearchInput)
+    builder.add_node("draft", Draft(draft, controller))
+    builder.add_node("evaluate", Evaluate(evaluator, controller))
+    builder.add_node("accept", Accept(controller))
+    builder.add_node("revise", Revise(target, controller))
+    builder.add_node("select", Select(controller))
     builder.add_node("answer", WriteAnswer(target, thresholds, key))
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", after_start)

@@ -2,6 +2,7 @@
 
 from forethought.nodes.accept import Accept
 from forethought.nodes.answer import WriteAnswer
+from forethought.nodes.controller import Controller
 from forethought.nodes.draft import Draft
 from forethought.nodes.evaluate import Evaluate
 from forethought.nodes.revise import Revise
@@ -12,6 +13,7 @@ from forethought.nodes.state import SearchInput, SearchState
 
 __all__ = [
     "Accept",
+    "Controller",
     "Draft",
     "Evaluate",
     "Revise",

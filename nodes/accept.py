@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
+from forethought.nodes.controller import Controller
+from forethought.nodes.policies import policy_of
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
+from forethought.nodes.steps import num_wanted
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
 
@@ -16,8 +19,11 @@ class Accept:
     """Reject a draft iff V(z) < beta^(k); keep the N best; then update beta (SpecSearch, 1.3-1.4).
 
     Runs once after the drafts were scored, when it says what the target owes, and once after the
-    target's thoughts were scored, when it sets beta^(k+1). Target thoughts are not tested.
+    target's thoughts were scored, when it sets beta^(k+1). Target thoughts are not tested. Under
+    another policy than SpecSearch's its own test stands in place of the threshold's.
     """
+
+    controller: Controller
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         if state["stop"]:
@@ -28,6 +34,7 @@ class Accept:
         if drafted:
             decided = judge_drafts(state, config)
             owed = needs(state, decided, config)
+            self._observe(decided)
         else:
             decided, owed = {t.id: t.marked("revised") for t in proposed}, {}
         candidates = [decided.get(t.id, t) for t in state["candidates"]]
@@ -39,6 +46,12 @@ class Accept:
             tell(runtime, "threshold", depth=state["depth"] + 1, beta=beta)
         return update
 
+    def _observe(self, decided: dict[int, Thought]) -> None:
+        accepted = [t.num_draws for t in decided.values() if t.status == "accepted"]
+        self.controller.observe_acceptance(
+            sum(accepted), sum(t.num_draws for t in decided.values())
+        )
+
 
 def updated_thresholds(
     state: SearchState, candidates: list[Thought], config: SearchConfig
@@ -46,6 +59,7 @@ def updated_thresholds(
     """Thresholds by depth with beta^(k+1) set, k the depth in work.
 
     Where no score came in, an earlier run's value for the next depth is the best that is known.
+    A tree that MCTS grows comes to a depth again and again: its own beta then moves on.
     """
     depth, thresholds = state["depth"], dict(state["thresholds"])
     pool = [t.score for t in candidates if t.source == "target" and t.score is not None]
@@ -53,36 +67,42 @@ def updated_thresholds(
         pool += [t.score for t in candidates if t.status == "accepted" and t.score is not None]
     if not pool and depth + 1 in thresholds:
         return thresholds
-    beta = next_threshold(thresholds.get(depth), pool, config)
+    before = threshold_at(thresholds, depth)
+    if config.search == "mcts":
+        before = thresholds.get(depth + 1, before)
+    beta = next_threshold(before, pool, config)
     return thresholds if beta is None else {**thresholds, depth + 1: beta}
+
+
+def threshold_at(thresholds: dict[int, float], depth: int) -> float | None:
+    """beta^(k), or that of the deepest shallower depth that has one; None where none has."""
+    known = [k for k in thresholds if k <= depth]
+    return thresholds[max(known)] if known else None
 
 
 def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]:
     """Every proposed draft by id, accepted or rejected; at most N accepted per parent."""
-    beta = state["thresholds"][state["depth"]]
+    policy, beta = policy_of(config), threshold_at(state["thresholds"], state["depth"])
     decided: dict[int, Thought] = {}
     for parent in state["frontier"]:
         drafts = [t for t in state["candidates"] if t.parent == parent and t.score is not None]
         drafts.sort(key=lambda t: t.score or 0.0, reverse=True)
-        for rank, draft in enumerate(drafts):
-            is_kept = rank < config.tree_width and (draft.score or 0.0) >= beta
-            decided[draft.id] = draft.marked("accepted" if is_kept else "rejected")
+        standing = [t.id for t in drafts if policy.accepts(t, beta, config)][: config.tree_width]
+        for draft in drafts:
+            decided[draft.id] = draft.marked("accepted" if draft.id in standing else "rejected")
     return decided
 
 
 def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig) -> dict[int, int]:
-    """Thoughts that the target owes each parent: W - A replacements and the extra ones.
+    """Thoughts that the target owes each parent: W - A replacements and those of the step's plan.
 
-    W is N, or with `refill="beam"` the beam's open places where they are fewer. A counts draws: a
-    text that the draft drew three times is one thought, accepted three times.
+    A counts draws: a text that the draft drew three times is one thought, accepted three times.
     """
-    open_places = config.beam_width - len(state["finished"])
-    wanted = min(config.tree_width, open_places if config.refill == "beam" else config.tree_width)
+    wanted, num_large = num_wanted(config, len(state["finished"])), state["plans"][-1].num_large
     owed = {}
     for parent in state["frontier"]:
         accepted = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
-        num_kept = min(wanted, sum(t.num_draws for t in accepted))
-        count = wanted - num_kept + config.extra_large_thoughts
+        count = max(0, wanted - sum(t.num_draws for t in accepted)) + num_large
         if count > 0:
             owed[parent] = count
     return owed

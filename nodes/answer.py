@@ -49,7 +49,7 @@ class WriteAnswer:
         entries: list[LedgerEntry] = []
         added: list[Thought] = []
         reason: EndReason = "answer"
-        if state["finished"]:
+        if finished_paths(state):
             path = choose_path(state, config, task)
         else:
             reason = state["stop"] or "limit"
@@ -60,7 +60,7 @@ class WriteAnswer:
             if ending is not None:
                 added, path = [ending], [*path, ending]
         text = "".join(thought.text for thought in path).strip()
-        ledger = close_ledger(merge_entries(state["ledger"], entries), tree)
+        ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "answered", answer=answer)
         self._remember(state, config)
@@ -115,10 +115,16 @@ class WriteAnswer:
         )
 
 
+def finished_paths(state: SearchState) -> list[list[Thought]]:
+    """Paths that came to their own end, each once: MCTS may walk one again, or into a dead end."""
+    paths = [path_to(end, state["thoughts"]) for end in dict.fromkeys(state["finished"])]
+    return [path for path in paths if path and path[-1].is_terminal]
+
+
 def choose_path(state: SearchState, config: SearchConfig, task: Task) -> list[Thought]:
     """The finished path with the best last score; by vote, the best of the answer whose paths'
     scores sum highest (OpenR, `prm_last_vote`)."""
-    paths = [path_to(end, state["thoughts"]) for end in state["finished"]]
+    paths = finished_paths(state)
     paths.sort(key=lambda path: path[-1].score or 0.0, reverse=True)
     if config.answer_by == "best":
         return paths[0]

@@ -1,4 +1,4 @@
-"""Beam search's choice: which thoughts the next step continues, which paths have ended."""
+"""Which thoughts the next step continues and which paths have ended, by beam or by tree search."""
 
 from __future__ import annotations
 
@@ -6,33 +6,73 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
-from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
-from forethought.thoughts import SearchStop, Thought
+from forethought.nodes.controller import Controller
+from forethought.nodes.mcts import walk
+from forethought.nodes.state import SearchRuntime, SearchState, is_spent, settings, tell
+from forethought.nodes.steps import opened
+from forethought.thoughts import ROOT, SearchStop, Thought
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """The best B - F of the pool, F the finished paths; terminal ones among them are finished
-    (OpenR, `SearchTree.beam_search`). Everything decided enters the tree, once."""
+    """Beam search keeps the best B - F of the pool, F the finished paths; terminal ones among them
+    are finished (OpenR, `SearchTree.beam_search`). MCTS walks on, to the next leaf
+    (`nodes.mcts`). Everything decided enters the tree, once."""
+
+    controller: Controller
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
         if state["stop"]:
             return {}
-        best = choose(state, config)
-        thoughts = [settle(t, best) for t in state["candidates"]]
-        frontier = [t.id for t in best if not t.is_terminal]
-        tell(runtime, "selected", thoughts=thoughts)
-        owes_all = config.policy == "never"
-        return {
-            "thoughts": thoughts,
+        chosen = keep_best(state, config) if config.search == "beam" else grow(state, config)
+        tell(runtime, "selected", thoughts=chosen.thoughts)
+        step = opened(
+            chosen.frontier,
+            chosen.depth,
+            config=config,
+            controller=self.controller,
+            num_finished=len(chosen.finished),
+        )
+        return step | {
+            "thoughts": chosen.thoughts,
             "candidates": [],
-            "finished": state["finished"] + [t.id for t in best if t.is_terminal],
-            "frontier": frontier,
-            "depth": state["depth"] + 1,
-            "needs": dict.fromkeys(frontier, config.tree_width) if owes_all else {},
-            "stop": limit_reached(state, config) if frontier else None,
+            "finished": chosen.finished,
+            "stop": limit_reached(state, chosen, config),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was decided: `thoughts` enter the tree, those after `frontier` are written next, at
+    `depth`, and the paths to `finished` have ended."""
+
+    thoughts: list[Thought]
+    frontier: list[int]
+    depth: int
+    finished: list[int]
+
+
+def keep_best(state: SearchState, config: SearchConfig) -> Choice:
+    """The beam's choice."""
+    best = choose(state, config)
+    return Choice(
+        thoughts=[settle(t, best) for t in state["candidates"]],
+        frontier=[t.id for t in best if not t.is_terminal],
+        depth=state["depth"] + 1,
+        finished=state["finished"] + [t.id for t in best if t.is_terminal],
+    )
+
+
+def grow(state: SearchState, config: SearchConfig) -> Choice:
+    """The tree's choice: all that was accepted stays, and the next leaf is expanded."""
+    settled = [settle(t, state["candidates"]) for t in state["candidates"]]
+    tree = [*state["thoughts"], *settled]
+    frontier, finished = walk(tree, state["finished"], tried=state["frontier"], config=config)
+    depths = {ROOT: 0} | {t.id: t.depth for t in tree}
+    return Choice(
+        settled, frontier, 1 + max((depths[leaf] for leaf in frontier), default=0), finished
+    )
 
 
 def choose(state: SearchState, config: SearchConfig) -> list[Thought]:
@@ -51,9 +91,7 @@ def settle(thought: Thought, best: list[Thought]) -> Thought:
     return thought.marked("final") if thought.is_terminal else thought
 
 
-def limit_reached(state: SearchState, config: SearchConfig) -> SearchStop | None:
-    """`limit` where the depth or the run's tokens are used up."""
-    num_tokens = sum(entry.usage.generated_tokens for entry in state["ledger"])
-    if state["depth"] >= config.max_depth or num_tokens >= config.max_tokens:
-        return "limit"
-    return None
+def limit_reached(state: SearchState, chosen: Choice, config: SearchConfig) -> SearchStop | None:
+    """`limit` where paths are open and the depth or the run's tokens are used up."""
+    is_over = chosen.depth > config.max_depth or is_spent(state, config)
+    return "limit" if chosen.frontier and is_over else None

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.errors import SearchError
+from forethought.nodes.controller import Controller
+from forethought.nodes.policies import policy_of
 from forethought.nodes.state import SearchInput, SearchRuntime, settings
+from forethought.nodes.steps import opened, shared_out
 from forethought.stores import ThresholdKey, ThresholdStore
-from forethought.thoughts import ROOT
+from forethought.thoughts import ROOT, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Start:
 
     store: ThresholdStore | None
     key: ThresholdKey
+    controller: Controller
 
     def __call__(self, state: SearchInput, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
@@ -28,14 +32,14 @@ class Start:
         thresholds: dict[int, float] = {}
         if config.init == "store" and self.store is not None:
             thresholds = self.store.warm_start(replace(self.key, task=config.task))
-        can_draft = config.policy == "ema" and 1 in thresholds
-        return {
+        if policy_of(config).needs_threshold and 1 not in thresholds:
+            step = shared_out([ROOT], Plan(1, num_drafts=0, num_large=0), config)
+        else:
+            step = opened([ROOT], 1, config=config, controller=self.controller)
+        return step | {
             "started_at": time.time(),
             "run_id": uuid.uuid4().hex,
-            "depth": 1,
-            "needs": {} if can_draft else {ROOT: config.tree_width},
             "candidates": [],
-            "frontier": [ROOT],
             "finished": [],
             "thresholds": thresholds,
             "stop": None,

@@ -22,6 +22,7 @@ from forethought.thoughts import (
     ROOT,
     Answer,
     LedgerEntry,
+    Plan,
     Role,
     SearchStop,
     Thought,
@@ -44,8 +45,10 @@ class SearchState(TypedDict):
 
     `depth` is that of the thoughts in work. `needs` counts the thoughts that the target owes each
     parent. `candidates` are the thoughts in work, not yet in the tree; `thoughts` is the tree, each
-    thought written once. `frontier` holds the ids of the beam's open paths, `finished` those that
-    ended. `thresholds` is beta by depth. `stop` says why the search must end, if it must.
+    thought written once. `frontier` holds the ids of the open paths in work, `finished` the ends of
+    the beam's finished paths, or of the paths that MCTS has walked, in order. `thresholds` is beta
+    by depth; `plans` says per step who was to write. `stop` says why the search must end, if it
+    must.
     """
 
     question: str
@@ -58,6 +61,7 @@ class SearchState(TypedDict):
     frontier: list[int]
     finished: list[int]
     thresholds: dict[int, float]
+    plans: Annotated[list[Plan], operator.add]
     ledger: Annotated[list[LedgerEntry], merge_entries]
     stop: SearchStop | None
     answer: Answer | None
@@ -102,6 +106,12 @@ def node_scope(
 def entries_of(scope: Scope, role: Role) -> list[LedgerEntry]:
     """Ledger entries for what was metered in a node."""
     return [LedgerEntry(model, role, usage) for model, usage in scope.meter.totals().items()]
+
+
+def is_spent(state: SearchState, config: SearchConfig) -> bool:
+    """Whether the run has sampled all the tokens that it may."""
+    num_tokens = sum(entry.usage.generated_tokens for entry in state["ledger"])
+    return num_tokens >= config.max_tokens
 
 
 def next_id(state: SearchState) -> int:

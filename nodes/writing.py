@@ -76,6 +76,7 @@ class Writer:
             is_terminal=ends_path(first, task),
             usage=sum((draw.usage for draw in draws), Usage()),
             num_draws=len(draws),
+            logprob=first.logprob,
         )
 
 

@@ -26,7 +26,7 @@ LAYERS = (
     {"errors"},
     {"config"},
     {"model"},
-    {"prompts", "thoughts"},
+    {"presets", "prompts", "thoughts"},
     {"chains"},
     {"engine", "stores"},
     {"models"},

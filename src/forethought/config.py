@@ -7,12 +7,13 @@ Defaults stand here and nowhere else; the command line reads them from these cla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from forethought.errors import ConfigError
 
 Estimator = Literal["mean", "ucb", "max"]
 EstimatorPool = Literal["large_only", "large_plus_accepted"]
+PolicyName = Literal["ema", "fixed", "random", "share", "always", "never"]
 SplitMode = Literal["none", "layer", "row"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
@@ -49,6 +50,7 @@ class SamplingParams:
     text is cut before it, or with `keep_stop` runs to the end of the token that completes it.
     `keep_stop` also passes over stop strings that follow nothing but white space, so that a kept
     text is never blank. `seed` fixes every draw; prompt i of a batch draws from its own stream.
+    With `logprob`, completions tell how probable the model found them.
     """
 
     temperature: float = 0.7
@@ -59,6 +61,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     keep_stop: bool = False
     seed: int = 0
+    logprob: bool = False
 
     def __post_init__(self) -> None:
         require_between("temperature", self.temperature, (0.0, 10.0))
@@ -129,7 +132,7 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """SpecSearch with beam search: one run's settings, plain data.
+    """SpecSearch over a beam or by MCTS: one run's settings, plain data.
 
     Names follow the paper: `tree_width` N thoughts wanted per expanded node, `beam_width` B,
     `theta` the EMA weight, `theta_estimator` Theta over the scores of `estimator_pool`,
@@ -137,8 +140,12 @@ class SearchConfig:
     writes beside the replacements. `refill` says how many replacements: up to N thoughts a node as
     in the paper ("width"), or only up to the beam's open places ("beam"); every thought still
     passes the same test. `init` says where the first threshold comes from: thoughts that the target
-    writes at the root ("target"), or earlier runs ("store"). `policy` "never" lets the target write
-    everything: the autoregressive baseline, through the same code.
+    writes at the root ("target"), or earlier runs ("store").
+    `search` "mcts" walks `num_paths` whole paths instead of keeping a beam. `policy` names the rule
+    by which drafts are accepted (see `nodes.policies`): "fixed" takes `threshold`, "random" and
+    "share" `draft_share`; "never" lets the target write everything, the autoregressive baseline
+    through the same code. `controller` lets measured costs decide how many drafts a step is worth,
+    m * N at most; runs then depend on the machine's pace.
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
     the best finished path or the answer with the largest sum of scores. `deadline` is in seconds.
     """
@@ -147,7 +154,12 @@ class SearchConfig:
     tree_width: int = 4
     beam_width: int = 2
     max_depth: int = 16
-    policy: Literal["ema", "never"] = "ema"
+    search: Literal["beam", "mcts"] = "beam"
+    num_paths: int = 4
+    policy: PolicyName = "ema"
+    threshold: float = 0.7
+    draft_share: float = 0.5
+    controller: Literal["on", "off"] = "off"
     theta: float = 0.9
     theta_estimator: Estimator = "mean"
     estimator_pool: EstimatorPool = "large_only"
@@ -168,15 +180,18 @@ class SearchConfig:
     deadline: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tree_width", "beam_width", "max_depth", "draft_multiplier", "thought_tokens"):
+        counts = ("tree_width", "beam_width", "max_depth", "num_paths", "draft_multiplier")
+        for name in (*counts, "thought_tokens", "max_tokens"):
             require_at_least(name, getattr(self, name), 1)
-        require_at_least("max_tokens", self.max_tokens, 1)
         require_at_least("extra_large_thoughts", self.extra_large_thoughts, 0)
-        require_between("theta", self.theta, (0.0, 1.0))
+        for name in ("theta", "threshold", "draft_share"):
+            require_between(name, getattr(self, name), (0.0, 1.0))
         require_at_least("ucb_c", self.ucb_c, 0.0)
         require_at_least("seed", self.seed, 0)
         estimators = ("mean", "ucb", "max")
-        require_one_of("policy", self.policy, ("ema", "never"))
+        require_one_of("search", self.search, ("beam", "mcts"))
+        require_one_of("policy", self.policy, get_args(PolicyName))
+        require_one_of("controller", self.controller, ("on", "off"))
         require_one_of("theta_estimator", self.theta_estimator, estimators)
         require_one_of("init_estimator", self.init_estimator or "mean", estimators)
         pools = ("large_only", "large_plus_accepted")
@@ -200,4 +215,5 @@ class SearchConfig:
             max_tokens=self.thought_tokens,
             keep_stop=True,
             seed=seed,
+            logprob=self.search == "mcts",
         )

@@ -62,13 +62,15 @@ class Completion:
     `tokens` are exactly what was sampled and kept, without the end-of-text token; `text` is their
     decoded text (cut before a stop string unless `keep_stop`). `finish_reason`: `stop` (a stop
     string), `eos` (the model ended), `length` (a limit), `cancelled` or `deadline` (the run ended;
-    the text is what there was).
+    the text is what there was). `logprob` is the mean natural-log probability of what was sampled,
+    the end-of-text token included, before temperature and filters; only where it was asked for.
     """
 
     text: str
     tokens: list[int]
     finish_reason: FinishReason
     usage: Usage
+    logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,10 @@ class Meter:
         """Usage so far by model name."""
         with self._lock:
             return dict(self._totals)
+
+    def seconds(self) -> float:
+        """Engine time so far, over all models."""
+        return sum(usage.seconds for usage in self.totals().values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,12 @@ Listener = Callable[[dict[str, Any]], None]
 _STEPS_PER_DEPTH, _STEPS_AROUND = 7, 10
 
 
+def recursion_limit(config: SearchConfig) -> int:
+    """Steps of the graph that no run exceeds: MCTS goes down once per path."""
+    num_walks = config.num_paths if config.search == "mcts" else 1
+    return _STEPS_PER_DEPTH * config.max_depth * num_walks + _STEPS_AROUND
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
     """A finished run: its answer, every thought of the tree, and beta by depth."""
@@ -59,7 +65,7 @@ def solve(
     with run_scope(scope or Scope()):
         for mode, data in graph.compile().stream(
             {"question": question},
-            {"recursion_limit": _STEPS_PER_DEPTH * config.max_depth + _STEPS_AROUND},
+            {"recursion_limit": recursion_limit(config)},
             context=config,
             stream_mode=["custom", "values"],
         ):

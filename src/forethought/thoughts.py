@@ -29,7 +29,8 @@ class Thought:
     the `vocabulary` that wrote it. `score` lies in [0, 1]. `status` says how it fared: a `pruned`
     draft was accepted before the beam left it, a `pruned` thought of the target was `revised`.
     `is_terminal`: the path ends here, by its own decision. `num_draws` counts the draws that gave
-    this same text; `usage` is what all of them cost.
+    this same text; `usage` is what all of them cost. `logprob` is the mean natural-log probability
+    of its tokens under the model that wrote it, where the search asked for it.
     """
 
     id: int
@@ -44,6 +45,7 @@ class Thought:
     num_draws: int = 1
     score: float | None = None
     status: Status = "proposed"
+    logprob: float | None = None
 
     def marked(self, status: Status) -> Thought:
         """The same thought under another status."""
@@ -60,15 +62,33 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """How one step's thoughts are shared out, per open path: `num_drafts` by the draft (0: the
+    target writes all), `num_large` by the target beside the replacements.
+
+    Where a controller decided, `seconds` is what it expected the step to take, `seconds_alone` what
+    the target would have taken alone, at the rate of `acceptance` that it expected.
+    """
+
+    depth: int
+    num_drafts: int
+    num_large: int
+    seconds: float | None = None
+    seconds_alone: float | None = None
+    acceptance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """Where a run's tokens and time went.
 
-    `entries` add up to what the engines counted for this run. `kept` and `rejected` split what was
-    drafted into what entered the tree and the rest. `wall_seconds` is the whole run's time; 0 until
-    the run's caller has closed the ledger.
+    `entries` add up to what the engines counted for this run; `plans` has one entry per step.
+    `kept` and `rejected` split what was drafted into what entered the tree and the rest.
+    `wall_seconds` is the whole run's time; 0 until the run's caller has closed the ledger.
     """
 
     entries: list[LedgerEntry] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
     kept: Usage = NO_USAGE
     rejected: Usage = NO_USAGE
     wall_seconds: float = 0.0
@@ -113,7 +133,9 @@ def merge_entries(left: list[LedgerEntry], right: list[LedgerEntry]) -> list[Led
     return [LedgerEntry(model, role, usage) for (model, role), usage in totals.items()]
 
 
-def close_ledger(entries: list[LedgerEntry], thoughts: Iterable[Thought]) -> Ledger:
+def close_ledger(
+    entries: list[LedgerEntry], thoughts: Iterable[Thought], plans: Iterable[Plan] = ()
+) -> Ledger:
     """Split what was drafted by what became of it.
 
     Drafts that never became a thought (cut off, blank) count as rejected.
@@ -133,7 +155,7 @@ def close_ledger(entries: list[LedgerEntry], thoughts: Iterable[Thought]) -> Led
         drafted.generated_tokens - kept.generated_tokens,
         max(0.0, drafted.seconds - kept.seconds),
     )
-    return Ledger(entries=entries, kept=kept, rejected=rejected)
+    return Ledger(entries=entries, plans=list(plans), kept=kept, rejected=rejected)
 
 
 def path_to(thought_id: int, thoughts: Iterable[Thought]) -> list[Thought]:

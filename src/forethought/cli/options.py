@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import click
 
 from forethought.config import EngineConfig, SearchConfig
+from forethought.presets import PRESETS, preset_named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,7 +19,12 @@ HELP = {
     "tree_width": "N: thoughts wanted per open path and step.",
     "beam_width": "B: paths kept open, and finished paths wanted.",
     "max_depth": "Most steps of a path.",
-    "policy": "'ema' drafts; 'never' lets the target write everything.",
+    "search": "A beam, or Monte Carlo tree search.",
+    "num_paths": "Paths that MCTS walks.",
+    "policy": "By what rule drafts are accepted; 'never' lets the target write everything.",
+    "threshold": "Least score of an accepted draft, for --policy fixed.",
+    "draft_share": "Chance of acceptance (random), or the draft's part of the thoughts (share).",
+    "controller": "Let measured costs decide how much is drafted; off: the settings as they are.",
     "theta": "Weight of the old threshold in the moving average.",
     "theta_estimator": "What the target's scores are summed up by.",
     "estimator_pool": "Whose scores move the threshold.",
@@ -49,8 +55,17 @@ _ENGINE_NAMES = ("context_size", "threads", "gpu_layers", "split_mode", "main_gp
 
 
 def search_options(command: Command) -> Command:
-    """Every setting of `SearchConfig` as an option."""
-    return _with_options(command, SearchConfig, tuple(f.name for f in fields(SearchConfig)))
+    """Every setting of `SearchConfig` as an option, and `--preset`, which changes defaults."""
+    names = tuple(field.name for field in fields(SearchConfig))
+    preset = click.option(
+        "--preset",
+        type=click.Choice(tuple(PRESETS)),
+        callback=_take_preset,
+        expose_value=False,
+        is_eager=True,
+        help="A published system's settings and evaluator, as far as no option says otherwise.",
+    )
+    return preset(_with_options(command, SearchConfig, names))
 
 
 def engine_options(command: Command) -> Command:
@@ -74,6 +89,13 @@ def engine_config(options: dict[str, Any]) -> EngineConfig:
         ConfigError: a value is out of range.
     """
     return EngineConfig(**{name: options[name] for name in _ENGINE_NAMES})
+
+
+def _take_preset(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        preset = preset_named(name)
+        spec = {} if preset.evaluator is None else {"spec": preset.evaluator}
+        context.default_map = {**(context.default_map or {}), **preset.settings, **spec}
 
 
 def _with_options(command: Command, config: type, names: tuple[str, ...]) -> Command:

@@ -3,6 +3,7 @@ its end was met. One small class each; the engine knows them by these members on
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,3 +104,9 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - float(logits.max())
     logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
     return logs
+
+
+def token_logprob(logits: NDArray[np.float32], token: int) -> float:
+    """Natural-log probability of one token; in single precision, for every token drawn."""
+    top = float(logits.max())
+    return float(logits[token]) - top - math.log(float(np.exp(logits - top).sum()))

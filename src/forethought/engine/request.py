@@ -9,7 +9,7 @@ from typing import Any
 
 from forethought.config import SamplingParams
 from forethought.engine.context import Context
-from forethought.engine.reads import Read
+from forethought.engine.reads import Read, token_logprob
 from forethought.engine.sampler import Sampler
 from forethought.engine.vocabulary import Vocabulary
 from forethought.model import (
@@ -83,6 +83,7 @@ class Sequence:
     seconds: float = 0.0
     age: int = field(default_factory=_ages.__next__)
     sampler: Sampler | None = None
+    logprob: float = 0.0
 
     @property
     def is_prefilling(self) -> bool:
@@ -107,11 +108,14 @@ class Sequence:
         """What this sequence has cost so far."""
         return Usage(self.num_prefilled, self.num_cached, self.num_sampled, self.seconds)
 
-    def sample(self, context: Any, row: int) -> int:
+    def sample(self, context: Context, row: int) -> int:
         """Draw the next token; the sampler is made at the first draw."""
         if self.sampler is None:
             self.sampler = Sampler(self.params, self.index)
-        return self.sampler.sample(context, row)
+        token = self.sampler.sample(context.handle, row)
+        if self.params.logprob:
+            self.logprob += token_logprob(context.logits(row), token)
+        return token
 
     def read(self, read: Read, context: Context, row: int) -> bool:
         """Take what a row says; True when it was the last one and the result is complete."""
@@ -142,7 +146,8 @@ class Sequence:
             data = vocabulary.to_bytes(tokens)
         cut = stop_position(data, params, 0) if reason == "stop" and not params.keep_stop else None
         text = data[:cut].decode("utf-8", "replace")
-        self.request.deliver(self.index, Completion(text, tokens, reason, self.usage))
+        logprob = self.logprob / max(1, self.num_sampled) if params.logprob else None
+        self.request.deliver(self.index, Completion(text, tokens, reason, self.usage, logprob))
         self.close()
 
     def stop(self, reason: StopReason, vocabulary: Vocabulary) -> None:

@@ -88,7 +88,10 @@ class ScriptedModel:
             text, finish = cut_reply(reply, params)
             usage = Usage(prompt_tokens=len(prompt), generated_tokens=len(text))
             record_usage(self.name, usage)
-            completions.append(Completion(text, self.encode(text), reason or finish, usage))
+            logprob = -math.log(128) if params.logprob else None
+            completions.append(
+                Completion(text, self.encode(text), reason or finish, usage, logprob)
+            )
         return completions
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:

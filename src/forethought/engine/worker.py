@@ -142,7 +142,7 @@ class Worker:
         due = self._scheduler.due(rows)
         drawing = [(s, row) for s, row in due if isinstance(s.request.ask, SamplingParams)]
         # draws of one step are independent, and llama.cpp lets go of the GIL
-        tokens = self._samplers.map(lambda d: d[0].sample(self._context.handle, d[1]), drawing)
+        tokens = self._samplers.map(lambda d: d[0].sample(self._context, d[1]), drawing)
         draws = list(zip(drawing, tokens, strict=True))
         read = [
             sequence
