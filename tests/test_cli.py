@@ -484,7 +484,12 @@ GIVEN: dict[str, Any] = {
     "tree_width": 3,
     "beam_width": 1,
     "max_depth": 5,
+    "search": "mcts",
+    "num_paths": 3,
     "policy": "never",
+    "threshold": 0.6,
+    "draft_share": 0.25,
+    "controller": "on",
     "theta": 0.8,
     "theta_estimator": "ucb",
     "estimator_pool": "large_plus_accepted",
@@ -504,6 +509,20 @@ GIVEN: dict[str, Any] = {
     "answer_by": "vote",
     "deadline": 60.0,
 }
+
+
+def test_a_preset_sets_what_no_option_sets(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = solution(capsys, "How many?", "--preset", "rsd", "--threshold", "0.4")
+    assert code == 0
+    expected = {"policy": "fixed", "tree_width": 1, "temperature": 0.0, "threshold": 0.4}
+    assert {name: found.settings[name] for name in expected} == expected
+
+
+def test_plans_of_a_controller_stand_in_the_document(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = solution(capsys, "How many?", "--controller", "on")[1]
+    assert [plan.depth for plan in found.ledger.plans] == [1, 2]
 
 
 def test_every_option_reaches_the_search(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,10 +52,22 @@ class EntryDocument(_Document):
     usage: UsageDocument
 
 
+class PlanDocument(_Document):
+    """Who was to write how many thoughts per path of a step, and what a controller expected."""
+
+    depth: int
+    num_drafts: int
+    num_large: int
+    seconds: float | None
+    seconds_alone: float | None
+    acceptance: float | None
+
+
 class LedgerDocument(_Document):
     """Where tokens and time went; `outside_seconds` is time that no engine was busy."""
 
     entries: list[EntryDocument]
+    plans: list[PlanDocument]
     drafts_kept: UsageDocument
     drafts_rejected: UsageDocument
     total: UsageDocument
@@ -124,6 +136,7 @@ def _ledger(ledger: Ledger) -> LedgerDocument:
     ]
     return LedgerDocument(
         entries=entries,
+        plans=[PlanDocument(**asdict(plan)) for plan in ledger.plans],
         drafts_kept=_usage(ledger.kept),
         drafts_rejected=_usage(ledger.rejected),
         total=_usage(ledger.total),
