@@ -512,8 +512,9 @@ GIVEN: dict[str, Any] = {
 
 
 def test_a_preset_sets_what_no_option_sets(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.draft = scores({1: [0.9]}, ends=1)
     code, found = solution(capsys, "How many?", "--preset", "rsd", "--threshold", "0.4")
-    assert code == 0
+    assert (code, found.answer) == (0, "draft0")
     expected = {"policy": "fixed", "tree_width": 1, "temperature": 0.0, "threshold": 0.4}
     assert {name: found.settings[name] for name in expected} == expected
 
