@@ -131,7 +131,7 @@ def whole_code(path: list[Thought]) -> str | None:
         return code if code is not None or not path[-1].is_terminal else ""
     if not path[-1].is_terminal:
         return None
-    return tail.partition("\n")[2].strip()
+    return tail.partition("\n")[2].lstrip("\r\n").rstrip()
 
 
 def _pairs(tree: ast.Module) -> Iterator[tuple[str, str]]:

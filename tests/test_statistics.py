@@ -65,9 +65,7 @@ def test_the_bootstrap_agrees_with_all_draws_of_three_pairs() -> None:
     draws = [list(places) for places in itertools.product(range(3), repeat=3)]
     exact = [above[places].sum() / below[places].sum() for places in draws]
     # of 27 equal draws, 2.5 per cent is less than one: the ends are the extremes
-    assert ratio_interval(above.tolist(), below.tolist()) == pytest.approx(
-        (min(exact), max(exact))
-    )
+    assert ratio_interval(above.tolist(), below.tolist()) == pytest.approx((min(exact), max(exact)))
 
 
 def test_the_bootstrap_covers_as_often_as_it_says() -> None:
@@ -106,9 +104,7 @@ def test_quantiles_are_interpolated() -> None:
 
 # The bound: the target alone writes 1000 tokens in 50 s and scores them in 10 s, 62 s by the clock
 
-ALONE = Spent(
-    kept=0, rejected=0, revised=1000, drafting=0.0, scoring=10.0, writing=50.0, wall=62.0
-)
+ALONE = Spent(kept=0, rejected=0, revised=1000, drafting=0.0, scoring=10.0, writing=50.0, wall=62.0)
 # 1000 tokens drafted at 10 ms, a fifth of them in vain; the target writes 100 at 80 ms
 METHOD = Spent(
     kept=800, rejected=200, revised=100, drafting=10.0, scoring=22.0, writing=8.0, wall=41.0

@@ -68,7 +68,7 @@ def test_examples_are_those_of_the_docstring() -> None:
         "def f(x:\n    '''\n    >>> f(1)\n    2\n    '''",
         "def f(x):\n    '''\n    >>>f(1)\n    2\n    '''",
         "def f(x):\n    '''\n    >>> f(1) => 2\n    '''",
-        "def f(x):\n    '''\n    >>> f(0)\n    Traceback (most recent call last):\n    V: x\n    '''",
+        "def f(x):\n    '''\n    >>> f(0)\n    Traceback (most recent call last):\n    V: x'''",
         "\0",
     ],
 )

@@ -63,7 +63,7 @@ def _head(rows: Sequence[Figures], facts: dict[str, Any]) -> str:
         for part in ("machine", "versions")
     )
     lines = [f"`{facts['command']}`"] if "command" in facts else []
-    lines += [f"{rows[0].num_problems} problems, all methods on each, in rotating order."]
+    lines += [f"Problems: {rows[0].num_problems}; all methods on each, in rotating order."]
     lines += [f"Machine: {machine}."] if machine else []
     lines += [f"Versions: {versions}."] if versions else []
     lines += [f"Written {facts['date']}."] if "date" in facts else []

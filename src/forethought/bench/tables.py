@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 DASH: Final = "-"
+_NAME_WIDTH: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,14 @@ class Section:
 def as_table(section: Section) -> Table:
     """A section for the terminal."""
     table = Table(box=SIMPLE_HEAD, title=section.title, title_justify="left")
+    longest = max((len(row[0]) for row in section.rows), default=0)
     for number, column in enumerate(section.columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if number else "left",
+            overflow="fold",
+            min_width=None if number else min(longest, _NAME_WIDTH),
+        )
     for row in section.rows:
         table.add_row(*map(Text, row))
     return table

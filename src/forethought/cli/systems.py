@@ -148,7 +148,7 @@ def _report(rows: Sequence[Figures], log: RunLog, *, has_plots: bool) -> None:
     write_results(log.path.parent, rows, facts=facts, has_plots=has_plots)
     for section in sections(rows):
         wide_console().print(as_table(section))
-    click.echo(f"{rows[0].num_problems} problems, {len(rows)} methods; in {log.path.parent}")
+    click.echo(f"problems: {rows[0].num_problems}, methods: {len(rows)}; in {log.path.parent}")
     speed_ups = {
         row.method: {name: ratio.value for name, ratio in row.speed_ups.items()} for row in rows
     }
