@@ -443,6 +443,21 @@ def test_all_methods_meet_a_problem_with_one_seed_and_each_run_is_kept(tmp_path:
     ]
 
 
+def test_a_question_that_does_not_fit_is_answered_wrongly(tmp_path: Path) -> None:
+    bench, entrants = searching("target-greedy", "spec-search-beam")
+    small = {name: ScriptedModel(lambda *_: "", context_size=9) for name in ("draft", "target")}
+    with log_in(tmp_path) as log:
+        models: Any = small
+        runs = list(compare(replace(bench, models=models), entrants, [posed("p")], log))
+    assert [(run.is_right, run.end) for run in runs] == [(False, "limit")] * 2
+    assert all("does not fit" in run.error for run in runs)
+    assert all(run.seconds > 0 for run in runs)
+    with log_in(tmp_path) as log:
+        assert log.runs == runs
+    methods = [entrant.method for entrant in entrants]
+    assert [one.ends for one in figures(methods, runs)] == [{"limit": 1}] * 2
+
+
 # Figures
 
 

@@ -3,14 +3,16 @@ so that a machine that drifts hurts all alike."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from forethought.bench.engine import QUESTION
 from forethought.bench.problems import Posed
-from forethought.bench.results import Run, RunLog, measured
+from forethought.bench.results import Run, RunLog, failed, measured
 from forethought.bench.systems import Bench, Entrant
+from forethought.errors import PromptTooLong
 
 _WARM_UP_TOKENS: Final = 24
 
@@ -37,18 +39,16 @@ def compare(
     """Make the runs that the log lacks, each kept there before it is given.
 
     All methods meet a problem with the same seed, the settings' plus the problem's place. Grading
-    is outside the timings.
+    is outside the timings. A question that does not fit a method's models is a wrong answer, for
+    else no benchmark with it could be finished.
 
     Raises:
-        ConfigError: as `missing_runs`; SearchError, PromptTooLong, EvaluatorError, EngineError: see
+        ConfigError: as `missing_runs`; SearchError, EvaluatorError, EngineError: see
             `forethought.errors`; what was finished is in the log.
     """
     by_label = {entrant.method.label: entrant for entrant in entrants}
     for place, label in missing_runs(list(by_label), posed, log):
-        one = posed[place]
-        seed = bench.config.seed + place
-        solution = bench.solve(by_label[label], one.problem.question, seed=seed)
-        run = measured(label, one, solution)
+        run = _run(bench, by_label[label], posed[place], seed=bench.config.seed + place)
         log.add(run)
         yield run
 
@@ -62,6 +62,15 @@ def warm_up(bench: Bench, entrants: Sequence[Entrant]) -> None:
     short = replace(bench, config=config)
     for entrant in entrants:
         short.solve(replace(entrant, store=None), QUESTION, seed=config.seed)
+
+
+def _run(bench: Bench, entrant: Entrant, posed: Posed, *, seed: int) -> Run:
+    label, started = entrant.method.label, time.perf_counter()
+    try:
+        solution = bench.solve(entrant, posed.problem.question, seed=seed)
+    except PromptTooLong as error:
+        return failed(label, posed, error, seed=seed, seconds=time.perf_counter() - started)
+    return measured(label, posed, solution)
 
 
 def _rotated(labels: Sequence[str], place: int) -> list[str]:

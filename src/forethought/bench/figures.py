@@ -33,8 +33,8 @@ class Figures:
     """One method over all problems. `accuracy` in [0, 1] with its 95 per cent interval; seconds by
     the clock, a problem's median and 90th percentile, and all together; `tokens` by role, computed,
     cached and sampled; `target_share` of the tokens on the answers' paths, and of all that were
-    written; `ends` counts why runs ended; `speed_ups` are by the label of a baseline, and `bound`
-    is against the target's beam search."""
+    written; `ends` counts why runs ended; `speed_ups` are by the label of a baseline, and `bound`,
+    of a search, is against the target's beam search."""
 
     method: str
     about: str
@@ -97,7 +97,7 @@ def _figures(
     on_path = [sum(run.on_path.get(source, 0) for run in own) for source in ("draft", "target")]
     written = [sum(run.kept + run.rejected for run in own), sum(run.revised for run in own)]
     baselines = {name: baseline_of(method, methods, name) for name in BASELINES}
-    target_search = baselines["ar-beam"]
+    target_search = baselines["ar-beam"] if method.system.form == "search" else None
     return Figures(
         method=method.label,
         about=method.system.about,
@@ -126,7 +126,7 @@ def _figures(
             for one in baselines.values()
             if one is not None and (ratio := _speed_up(own, by_method[one.label]))
         },
-        bound=target_search and _bound(own, by_method[target_search.label]),
+        bound=_bound(own, by_method[target_search.label]) if target_search else None,
     )
 
 

@@ -108,7 +108,7 @@ def _depths(rows: Sequence[Figures]) -> Any:
 
 def _legend(figure: Any, *panels: Any) -> None:
     """One legend for all panels, below them."""
-    handles = {}
+    handles: dict[str, Any] = {}
     for axes in panels:
         found, labels = axes.get_legend_handles_labels()
         handles |= dict(zip(labels, found, strict=True))

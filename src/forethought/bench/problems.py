@@ -123,8 +123,8 @@ def _read(path: Path) -> list[Posed]:
 
 def _code_rows(path: Path) -> list[Row] | None:
     """The rows of a file of HumanEval's form; None where its first line is of another."""
+    rows: list[Row] = []
     try:
-        rows = []
         for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
             rows.append(json.loads(line))
             if not (isinstance(rows[0], dict) and "entry_point" in rows[0]):

@@ -155,22 +155,23 @@ def _by_depth(
 
 def _prices(rows: Sequence[Figures]) -> Section:
     about = (
-        "Milliseconds per written token at the batch sizes of the runs, and what they allow: the "
-        "bound is the speed-up over the target's beam search if the draft wrote all of its tokens "
-        "and decisions cost nothing; break-even is the share of drafted tokens that must be "
-        "accepted for a speed-up of 1 where each rejected one is written anew."
+        "Milliseconds per written token at the batch sizes of the runs: drafted, by the target "
+        "alone in its beam search, by the target here, and scored. The bound is the speed-up over "
+        "that beam search if the draft wrote all of its tokens and decisions cost nothing; even at "
+        "is the share of drafted tokens that must be accepted for a speed-up of 1 where each "
+        "rejected one is written anew."
     )
     columns = (
         "method",
         "drafted",
-        "target alone",
+        "alone",
         "revised",
         "scored",
         "bound",
         "measured",
         "reached",
         "accepted",
-        "break-even",
+        "even at",
     )
     cells = []
     for name, one in _bounds(rows):
@@ -210,7 +211,8 @@ def _losses(rows: Sequence[Figures]) -> Section:
 
 
 def _bound_in_words(method: str, one: Bound) -> str:
-    verdict = "" if one.speed_up > 1 else " No acceptance rate makes it pay here."
+    is_hopeless = one.prices.break_even() > 1.0
+    verdict = " At these prices no acceptance rate makes it pay." if is_hopeless else ""
     return (
         f"{method}: this pair on this machine could reach a speed-up of {one.speed_up:.2f} over "
         f"the target's beam search; {one.measured:.2f} is {one.reached:.0%} of it.{verdict}\n"

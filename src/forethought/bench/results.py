@@ -47,7 +47,7 @@ class Run:
     """A finished run. `digest` is its problem's; `seconds` by the clock, `outside_seconds` those in
     which no engine was busy; `spent` by role. Tokens that were written, every draw counted: by the
     draft into the tree (`kept`) and in vain (`rejected`), by the target (`revised`); `on_path` are
-    those of the answer by who wrote them."""
+    those of the answer by who wrote them. `error` says why a method could not begin at all."""
 
     method: str
     problem: str
@@ -65,6 +65,7 @@ class Run:
     revised: int
     on_path: dict[Source, int]
     depths: list[Depth]
+    error: str = ""
 
 
 def measured(method: str, posed: Posed, solution: Solution) -> Run:
@@ -96,6 +97,29 @@ def measured(method: str, posed: Posed, solution: Solution) -> Run:
             for source in cast("tuple[Source, ...]", ("draft", "target"))
         },
         depths=_depths(solution),
+    )
+
+
+def failed(method: str, posed: Posed, error: Exception, *, seed: int, seconds: float) -> Run:
+    """The run of a method that cannot take the problem: it counts as wrong."""
+    return Run(
+        method=method,
+        problem=posed.problem.name,
+        digest=posed.digest,
+        seed=seed,
+        answer="",
+        is_right=False,
+        end="limit",
+        seconds=seconds,
+        outside_seconds=seconds,
+        spent={},
+        rejected_usage=NO_USAGE,
+        kept=0,
+        rejected=0,
+        revised=0,
+        on_path={},
+        depths=[],
+        error=str(error),
     )
 
 

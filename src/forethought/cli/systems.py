@@ -21,7 +21,7 @@ from forethought.bench.plots import plotting
 from forethought.bench.problems import Fields, Posed, is_code, read_problems
 from forethought.bench.report import sections, write_results
 from forethought.bench.results import RunLog, opened_log
-from forethought.bench.systems import Bench, Entrant, Method, parse_methods
+from forethought.bench.systems import Bench, Entrant, Method, Writer, parse_methods
 from forethought.bench.tables import as_table
 from forethought.cli.live import wide_console
 from forethought.cli.opening import open_models, pair_options
@@ -34,6 +34,7 @@ from forethought.evaluators.registry import (
     roles_needed,
     roles_with_states,
 )
+from forethought.model import Model
 from forethought.prompts import CODE
 from forethought.report import versions
 from forethought.stores import SqliteThresholdStore
@@ -120,7 +121,8 @@ def _ready(
                 path = folder / f"thresholds-{place}.sqlite"
                 store = stack.enter_context(SqliteThresholdStore(path))
             entrants.append(Entrant(method, evaluator or None, store))
-        bench = Bench(dict(opened.models), config, options["samples"])
+        models: dict[Writer, Model] = dict(opened.models.items())
+        bench = Bench(models, config, options["samples"])
         click.echo("warming up", err=True)
         warm_up(bench, entrants)
         yield bench, entrants
@@ -132,7 +134,7 @@ def _run(bench: Bench, entrants: Sequence[Entrant], posed: Sequence[Posed], log:
     total = len(labels) * len(posed)
     done = total - len(missing_runs(labels, posed, log))
     for number, run in enumerate(compare(bench, entrants, posed, log), done + 1):
-        mark = "right" if run.is_right else "wrong"
+        mark = "right" if run.is_right else run.error or "wrong"
         told = f"{number}/{total} {run.problem} {run.method} {mark} {run.seconds:.1f} s"
         click.echo(told, err=True)
 
