@@ -385,6 +385,7 @@ def test_without_matplotlib_the_extra_is_told_before_anything_is_done(
         (["--limit", "0"], "limit"),
         (["--samples", "0"], "samples"),
         (["--theta", "2"], "theta must lie in"),
+        (["--task", "chess"], "task must be one of"),
         (["--out", "{tmp}/empty.jsonl/out"], "cannot write to"),
     ],
 )

@@ -35,7 +35,7 @@ from forethought.evaluators.registry import (
     roles_with_states,
 )
 from forethought.model import Model
-from forethought.prompts import CODE
+from forethought.prompts import CODE, task_named
 from forethought.report import versions
 from forethought.stores import SqliteThresholdStore
 
@@ -69,6 +69,7 @@ def systems(source: str, limit: int, names: str, spec: str, out: Path, **options
     posed = read_problems(source, limit=limit, seed=options["seed"], fields=fields)
     options |= {"task": CODE.name} if is_code(posed) else {}
     config = search_config(options)
+    task_named(config.task)
     options["samples"] = options["samples"] or config.tree_width * config.beam_width
     with opened_log(out, _settings(source, config, methods, options)) as log:
         if missing_runs([method.label for method in methods], posed, log):
