@@ -24,6 +24,7 @@ from forethought.evaluators.registry import Parts, build_evaluator
 from forethought.evaluators.sandbox import Limits, Outcome, Sandbox
 from forethought.evaluators.small_prm import SmallPrm, open_small_prm
 from forethought.evaluators.unit_tests import CodeProblem, UnitTests, run_tests
+from forethought.evaluators.visible_tests import VisibleTests
 
 __all__ = [
     "Aggregate",
@@ -51,6 +52,7 @@ __all__ = [
     "Sandbox",
     "SmallPrm",
     "UnitTests",
+    "VisibleTests",
     "build_evaluator",
     "extract_head",
     "fit_calibration",

@@ -171,9 +171,14 @@ def _checker(pid: int) -> _Checker:
     return _Checker()
 
 
-def _started() -> subprocess.Popen[str]:
+def require_math_verify() -> None:
+    """Raise `MissingExtra` unless math-verify, which some answers need, is installed."""
     if importlib.util.find_spec("math_verify") is None:
         raise MissingExtra("math-verify is not installed: pip install 'forethought[verify]'")
+
+
+def _started() -> subprocess.Popen[str]:
+    require_math_verify()
     return subprocess.Popen(
         [sys.executable, "-P", str(_WORKER)],
         stdin=subprocess.PIPE,

@@ -31,6 +31,7 @@ from forethought.evaluators.likelihood import Likelihood
 from forethought.evaluators.probe import load_probe
 from forethought.evaluators.small_prm import SmallPrm, check_small_prm
 from forethought.evaluators.trained import shipped
+from forethought.evaluators.visible_tests import VisibleTests
 from forethought.model import Reader
 from forethought.prompts import (
     MATH_PSA,
@@ -162,6 +163,13 @@ ENTRIES: Final = (
         build=lambda _: Equations(),
         cost="no model",
         reads_with=None,
+    ),
+    Entry(
+        name="visible-tests",
+        about="whether code passes the examples in its docstring; unfinished code as judge",
+        build=lambda parts, reader: VisibleTests(Judge(reader, parts.task)),
+        cost="runs a program, or as judge",
+        needs="a system that isolates programs",
     ),
     Entry(
         name="probe",

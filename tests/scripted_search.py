@@ -182,8 +182,3 @@ class Pair:
         config = SearchConfig(**(small | settings))
         solution = solve(QUESTION, self.graph(), config=config, scope=scope, listen=events.append)
         return Run(self.draft, self.target, solution, events)
-
-
-def scripted_engine(reply: str, name: str) -> Any:
-    """A scripted model that says one thing, where an `Engine` is asked for."""
-    return ScriptedModel(lambda *_: reply, name=name)

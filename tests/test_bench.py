@@ -1,4 +1,4 @@
-"""The benchmarks: their arithmetic, and one small real run of each."""
+"""The engine's benchmarks: one small real run of each."""
 
 from __future__ import annotations
 
@@ -6,42 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_search import scripted_engine
 
-from forethought import SearchConfig
 from forethought.bench.engine import as_record, bench_search, bench_speed
-from forethought.bench.search import Method, Run, compare, summarise
-from forethought.chains import Problem
 from forethought.config import EngineConfig
-from forethought.evaluators import Equations, Judge
-from forethought.prompts import MATH
-
-
-def test_a_summary_is_over_the_runs_of_its_method() -> None:
-    def done(is_right: bool, seconds: float, accepted: int) -> Run:
-        return Run("spec-search", is_right, seconds, 0.1 * seconds, 4, accepted, {"scored": 10})
-
-    other = Run("target-alone", True, 99.0, 0.0, 0, 0, {"scored": 1})
-    runs = [done(True, 1.0, 4), other, done(False, 3.0, 2), done(True, 2.0, 3)]
-    own, baseline = (summarise(runs, method) for method in ("spec-search", "target-alone"))
-    assert (own.num_problems, own.accuracy, own.median_seconds) == (3, pytest.approx(2 / 3), 2.0)
-    assert (own.total_seconds, own.acceptance, own.tokens) == (6.0, 0.75, {"scored": 30})
-    assert own.outside_share == pytest.approx(0.1)
-    assert (baseline.accuracy, baseline.acceptance) == (1.0, None)
-
-
-def test_all_methods_meet_every_problem_in_alternating_order() -> None:
-    answer = "The answer is \\boxed{4}."
-    draft, target = scripted_engine(answer, "draft"), scripted_engine(answer, "target")
-    judge = Judge(target, MATH)
-    methods = [Method(judge), Method(Equations()), Method(judge, is_alone=True)]
-    problems = [Problem("a", "2 + 2?", "4"), Problem("b", "3 + 1?", "5")]
-    config = SearchConfig(tree_width=1)
-    runs = list(compare(problems, draft, target, config=config, methods=methods))
-    names = ["spec-search judge:target", "spec-search equations", "target-alone judge:target"]
-    assert [run.method for run in runs] == [*names, *names[::-1]]
-    assert [run.is_right for run in runs] == [True] * 3 + [False] * 3
-    assert [run.num_drafts > 0 for run in runs] == [False] * 6
 
 
 @pytest.mark.weights

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from forethought.bench.quality import Quality, auc, best_of, cross_fitted, quality, reliability
-from forethought.bench.quality_report import DASH, as_markdown, as_table, sections, write_report
+from forethought.bench.quality_report import sections, write_report
 from forethought.bench.scoring import StepScores, score_chains
+from forethought.bench.tables import DASH, as_markdown, as_table
 from forethought.chains import Chain, Step
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError, EvaluatorError, MissingExtra

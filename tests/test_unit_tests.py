@@ -79,9 +79,10 @@ def test_the_last_code_of_an_ended_path_decides() -> None:
         path(FENCED.format(WRONG) + "\n\n", FENCED.format(RIGHT)),
         path(FENCED.format(RIGHT) + "\n\n", FENCED.format(WRONG)),
         path("It cannot be done."),
+        path(FENCED.format(BODY)),
     ]
     scores = UnitTests(PROBLEM).score("?", paths)
-    assert scores == [1.0, 0.0, 1.0, 0.0, 0.0]
+    assert scores == [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
     assert all(type(score) is float for score in scores)
 
 

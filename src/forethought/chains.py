@@ -73,8 +73,9 @@ class Chain:
         return asdict(self)
 
 
-def load_problems(path: Path, limit: int) -> list[Problem]:
-    """The first `limit` problems of a JSON Lines file with `question`, `answer` and maybe `id`.
+def load_problems(path: Path, limit: int | None = None) -> list[Problem]:
+    """The first `limit` problems, or all, of a JSON Lines file with `question`, `answer` and maybe
+    `id`.
 
     Raises:
         ConfigError: a line is not of this form.

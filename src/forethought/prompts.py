@@ -79,7 +79,8 @@ class Task:
     def find_answer(self, text: str) -> str | None:
         """The final answer stated in `text`, or None."""
         matches = re.findall(self.answer_pattern, text, re.DOTALL)
-        return matches[-1].strip() if matches else None
+        # the first line of code keeps its indentation: it may be a function's body alone
+        return matches[-1].lstrip("\r\n").rstrip() if matches else None
 
     def answer_of(self, text: str) -> str:
         """A path's final answer; its last paragraph where it states none in the task's form."""
@@ -91,7 +92,7 @@ class Task:
 
 
 # one level of braces inside the box, as in \boxed{\frac{1}{2}}
-_BOXED = r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
+_BOXED = r"\\boxed\{\s*((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 _CODE = r"```[^\n`]*\n(.*?)```"
 
 MATH = Task(
@@ -138,6 +139,12 @@ GENERAL = Task(
     answer_cue="Answer:",
     answer_close="\n",
 )
+
+
+def code_question(prompt: str) -> str:
+    """The question that a function's signature and docstring pose."""
+    return f"Complete this function:\n\n```python\n{prompt.strip()}\n```"
+
 
 TASKS = {task.name: task for task in (MATH, CODE, GENERAL)}
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forethought.bench.scoring import StepScores, by_question
+from forethought.bench.statistics import ratio_interval
 from forethought.chains import Chain
 from forethought.config import require_at_least
 from forethought.evaluators.calibration import Kind, fit_calibration
@@ -26,8 +27,6 @@ Group = Literal["all", "draft", "target"]
 GROUPS: tuple[Group, ...] = ("all", "draft", "target")
 NUM_BINS = 10
 _NUM_FOLDS = 5
-_NUM_RESAMPLES = 2000
-_INTERVAL = (2.5, 97.5)  # per cent
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +225,8 @@ def ranking_of(scored: StepScores, group: Group = "all") -> Ranking | None:
         auc_last=auc(last[inside], rights[inside]),
         pairs=float(wins.sum()) / num_pairs if num_pairs else None,
         num_pairs=num_pairs,
-        interval=_interval(wins, counts),
+        interval=ratio_interval(wins[counts > 0].tolist(), counts[counts > 0].tolist()),
     )
-
-
-def _interval(wins: Floats, counts: Places) -> tuple[float, float] | None:
-    """Percentiles of pairs won, questions that have pairs drawn with replacement; seeded."""
-    wins, counts = wins[counts > 0], counts[counts > 0]
-    if len(counts) < 2:
-        return None
-    drawn = np.random.default_rng(0).integers(0, len(counts), (_NUM_RESAMPLES, len(counts)))
-    low, high = np.percentile(wins[drawn].sum(axis=1) / counts[drawn].sum(axis=1), _INTERVAL)
-    return float(low), float(high)
 
 
 def _wins(right: Floats, wrong: Floats) -> float:

@@ -5,60 +5,27 @@ Knows how figures are drawn; refuses to know how they came about. What is undefi
 
 from __future__ import annotations
 
-import importlib
 import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
+from forethought.bench.plots import plotting
 from forethought.bench.quality import Group, Quality, Ranking, Reliability
-from forethought.errors import MissingExtra
+from forethought.bench.tables import DASH, Section, as_markdown
 
 SCHEMA: Final = 1
-DASH: Final = "-"
 _PLOTS_IN_A_ROW = 4
 _PLOT_INCHES = 2.6
 _TITLE_WIDTH = 26
 _TICKS = (0, 0.5, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A table and what its columns mean."""
-
-    title: str
-    about: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-
 def sections(qualities: Sequence[Quality]) -> list[Section]:
     """The figures by topic, one row per evaluator."""
     return [_ranks(qualities), _probabilities(qualities), _choices(qualities), _costs(qualities)]
-
-
-def as_table(section: Section) -> Table:
-    """A section for the terminal."""
-    table = Table(box=SIMPLE_HEAD, title=section.title, title_justify="left")
-    for number, column in enumerate(section.columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
-    for row in section.rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def as_markdown(section: Section) -> str:
-    """A section for report.md."""
-    rule = ["---"] + ["---:"] * (len(section.columns) - 1)
-    lines = (section.columns, rule, *section.rows)
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"## {section.title}\n\n{section.about}\n\n{table}\n"
 
 
 def write_report(
@@ -105,20 +72,6 @@ def draw_reliability(folder: Path, qualities: Sequence[Quality]) -> None:
     figure.supylabel("share of steps in right answers")
     for ending in ("png", "svg"):
         figure.savefig(folder / f"reliability.{ending}", dpi=150)
-
-
-def plotting() -> Any:
-    """The module of matplotlib's figures, which draw without a display and without global state.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    try:
-        return importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise MissingExtra(
-            "matplotlib is not installed: pip install 'forethought[bench]', or give --no-plots"
-        ) from error
 
 
 def _draw(axes: Any, found: Reliability | None, title: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,17 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from forethought.bench.engine import as_record, bench_search, bench_speed
-from forethought.bench.search import Method, Run, Summary, compare, summarise
-from forethought.chains import load_problems
 from forethought.cli.live import wide_console
-from forethought.cli.opening import PAIR, open_models, pair_options
-from forethought.cli.options import engine_config, search_config, search_options
-from forethought.evaluators.registry import (
-    DEFAULT_EVALUATOR,
-    Role,
-    build_evaluator,
-    roles_with_states,
-)
+from forethought.cli.opening import pair_options
+from forethought.cli.options import engine_config
+from forethought.cli.systems import systems
 from forethought.models import resolve
 from forethought.report import versions
 
@@ -30,6 +21,9 @@ from forethought.report import versions
 @click.group()
 def bench() -> None:
     """Measure this machine, honestly: interleaved, medians, ratios."""
+
+
+bench.add_command(systems)
 
 
 @bench.command("engine")
@@ -70,63 +64,3 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
             }
         )
     )
-
-
-@bench.command("search")
-@click.option("--data", "path", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option(
-    "--evaluator", "specs", multiple=True, default=(DEFAULT_EVALUATOR,), show_default=True
-)
-@click.option("--alone/--no-alone", default=True, help="Run the target alone, too.")
-@click.option("--limit", default=20, show_default=True, help="Problems to take from the file.")
-@pair_options
-@search_options
-def search(path: Path, limit: int, alone: bool, specs: tuple[str, ...], **options: Any) -> None:
-    """SpecSearch under each evaluator, and the target searching alone under the first one."""
-    config = search_config(options)
-    problems = load_problems(path, limit)
-    runs: list[Run] = []
-    with_states = set[Role]().union(*map(roles_with_states, specs))
-    with open_models(PAIR, options, with_states=with_states) as opened:
-        methods = [Method(build_evaluator(spec, opened.parts)) for spec in specs]
-        methods += [Method(methods[0].evaluator, is_alone=True)] if alone else []
-        draft, target = opened.models["draft"], opened.models["target"]
-        for run in compare(problems, draft, target, config=config, methods=methods):
-            runs.append(run)
-            mark = "right" if run.is_right else "wrong"
-            count = f"{len(runs)}/{len(methods) * len(problems)}"
-            click.echo(f"{count} {run.method} {mark} {run.seconds:.1f} s", err=True)
-    summaries = [summarise(runs, method.name) for method in methods]
-    wide_console().print(_search_table(summaries))
-    baseline = summaries[-1]
-    ratios = [baseline.total_seconds / one.total_seconds for one in summaries[:-1]]
-    for one, ratio in zip(summaries[:-1], ratios, strict=True):
-        click.echo(f"{one.method} against {baseline.method} (ratio of sums): {ratio:.2f}")
-    figures = {"summaries": [asdict(s) for s in summaries], "speed_ups": ratios}
-    click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
-
-
-def _search_table(summaries: list[Summary]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    columns = (
-        "method",
-        "accuracy",
-        "median s",
-        "total s",
-        "outside",
-        "accepted",
-        *summaries[0].tokens,
-    )
-    for column in columns:
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for row in summaries:
-        acceptance = "" if row.acceptance is None else f"{row.acceptance:.0%}"
-        times = (
-            f"{row.median_seconds:.1f}",
-            f"{row.total_seconds:.1f}",
-            f"{row.outside_share:.1%}",
-        )
-        table.add_row(
-            row.method, f"{row.accuracy:.0%}", *times, acceptance, *map(str, row.tokens.values())
-        )
-    return table

@@ -12,9 +12,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from forethought.bench.plots import plotting
 from forethought.bench.quality import Quality, quality
-from forethought.bench.quality_report import as_table, plotting, sections, write_report
+from forethought.bench.quality_report import sections, write_report
 from forethought.bench.scoring import StepScores, score_chains
+from forethought.bench.tables import as_table
 from forethought.chains import Chain, Problem, load_problems, read_chains
 from forethought.cli.live import wide_console
 from forethought.cli.opening import model_options, open_models, progress_bars
