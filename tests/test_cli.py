@@ -519,11 +519,11 @@ def test_a_preset_sets_what_no_option_sets(desk: Desk, capsys: pytest.CaptureFix
     assert {name: found.settings[name] for name in expected} == expected
 
 
-def test_plans_of_a_controller_stand_in_the_document(
+def test_the_plans_of_steps_stand_in_the_document(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = solution(capsys, "How many?", "--controller", "on")[1]
-    assert [plan.depth for plan in found.ledger.plans] == [1, 2]
+    plans = solution(capsys, "How many?")[1].ledger.plans
+    assert [(plan.depth, plan.num_drafts, plan.seconds) for plan in plans] == [(1, 0, None)]
 
 
 def test_every_option_reaches_the_search(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
