@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
+from forethought.nodes.rules import accepted, num_owed, threshold_pool
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
@@ -48,9 +49,12 @@ def updated_thresholds(
     Where no score came in, an earlier run's value for the next depth is the best that is known.
     """
     depth, thresholds = state["depth"], dict(state["thresholds"])
-    pool = [t.score for t in candidates if t.source == "target" and t.score is not None]
-    if config.estimator_pool == "large_plus_accepted":
-        pool += [t.score for t in candidates if t.status == "accepted" and t.score is not None]
+    scored = [(t, t.score) for t in candidates if t.score is not None]
+    pool = threshold_pool(
+        [score for t, score in scored if t.source == "target"],
+        [score for t, score in scored if t.status == "accepted"],
+        config,
+    )
     if not pool and depth + 1 in thresholds:
         return thresholds
     beta = next_threshold(thresholds.get(depth), pool, config)
@@ -63,26 +67,23 @@ def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]
     decided: dict[int, Thought] = {}
     for parent in state["frontier"]:
         drafts = [t for t in state["candidates"] if t.parent == parent and t.score is not None]
-        drafts.sort(key=lambda t: t.score or 0.0, reverse=True)
-        for rank, draft in enumerate(drafts):
-            is_kept = rank < config.tree_width and (draft.score or 0.0) >= beta
-            decided[draft.id] = draft.marked("accepted" if is_kept else "rejected")
+        kept = accepted([t.score or 0.0 for t in drafts], beta, config)
+        for place, draft in enumerate(drafts):
+            decided[draft.id] = draft.marked("accepted" if place in kept else "rejected")
     return decided
 
 
 def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig) -> dict[int, int]:
-    """Thoughts that the target owes each parent: W - A replacements and the extra ones.
+    """Thoughts that the target owes each parent.
 
-    W is N, or with `refill="beam"` the beam's open places where they are fewer. A counts draws: a
-    text that the draft drew three times is one thought, accepted three times.
+    Accepted are counted by draws: a text that the draft drew three times is one thought, accepted
+    three times.
     """
-    open_places = config.beam_width - len(state["finished"])
-    wanted = min(config.tree_width, open_places if config.refill == "beam" else config.tree_width)
     owed = {}
     for parent in state["frontier"]:
-        accepted = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
-        num_kept = min(wanted, sum(t.num_draws for t in accepted))
-        count = wanted - num_kept + config.extra_large_thoughts
+        own = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
+        num_accepted = sum(t.num_draws for t in own)
+        count = num_owed(num_accepted, config, num_finished=len(state["finished"]))
         if count > 0:
             owed[parent] = count
     return owed

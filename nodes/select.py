@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
+from forethought.nodes.rules import best
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
 from forethought.thoughts import SearchStop, Thought
 
@@ -19,15 +20,15 @@ class Select:
         config = settings(runtime)
         if state["stop"]:
             return {}
-        best = choose(state, config)
-        thoughts = [settle(t, best) for t in state["candidates"]]
-        frontier = [t.id for t in best if not t.is_terminal]
+        chosen = choose(state, config)
+        thoughts = [settle(t, chosen) for t in state["candidates"]]
+        frontier = [t.id for t in chosen if not t.is_terminal]
         tell(runtime, "selected", thoughts=thoughts)
         owes_all = config.policy == "never"
         return {
             "thoughts": thoughts,
             "candidates": [],
-            "finished": state["finished"] + [t.id for t in best if t.is_terminal],
+            "finished": state["finished"] + [t.id for t in chosen if t.is_terminal],
             "frontier": frontier,
             "depth": state["depth"] + 1,
             "needs": dict.fromkeys(frontier, config.tree_width) if owes_all else {},
@@ -38,15 +39,15 @@ class Select:
 def choose(state: SearchState, config: SearchConfig) -> list[Thought]:
     """The pool's best thoughts, as many as the beam has open places; older first where equal."""
     pool = [t for t in state["candidates"] if t.status in ("accepted", "revised")]
-    pool.sort(key=lambda t: t.score or 0.0, reverse=True)
-    return pool[: config.beam_width - len(state["finished"])]
+    places = best([t.score or 0.0 for t in pool], config.beam_width - len(state["finished"]))
+    return [pool[place] for place in places]
 
 
-def settle(thought: Thought, best: list[Thought]) -> Thought:
+def settle(thought: Thought, chosen: list[Thought]) -> Thought:
     """A candidate's last status."""
     if thought.status == "rejected":
         return thought
-    if all(thought.id != chosen.id for chosen in best):
+    if all(thought.id != one.id for one in chosen):
         return thought.marked("pruned")
     return thought.marked("final") if thought.is_terminal else thought
 
