@@ -17,6 +17,7 @@ from forethought.chains import load_problems
 from forethought.cli.live import wide_console
 from forethought.cli.opening import PAIR, open_models, pair_options
 from forethought.cli.options import engine_config, search_config, search_options
+from forethought.cli.simulate import simulate_command
 from forethought.evaluators.registry import (
     DEFAULT_EVALUATOR,
     Role,
@@ -30,6 +31,9 @@ from forethought.report import versions
 @click.group()
 def bench() -> None:
     """Measure this machine, honestly: interleaved, medians, ratios."""
+
+
+bench.add_command(simulate_command)
 
 
 @bench.command("engine")
