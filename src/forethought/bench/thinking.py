@@ -43,10 +43,6 @@ class Thinkers(Protocol):
         """`count` thoughts of a model for one parent; depth counts from 1."""
         ...
 
-    def mean(self, source: Source, depth: int) -> float:
-        """Expected quality of a model's thoughts at a depth."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
@@ -102,13 +98,9 @@ class Drawn:
         """Thoughts of a solution."""
         return self.thinking.num_thoughts
 
-    def mean(self, source: Source, depth: int) -> float:
-        """As `Thinking.mean`."""
-        return self.thinking.mean(source, depth)
-
     def write(self, source: Source, depth: int, count: int) -> Batch:
         """Independent draws."""
-        thinking, mean = self.thinking, self.mean(source, depth)
+        thinking, mean = self.thinking, self.thinking.mean(source, depth)
         if thinking.spread:
             parameters = max(mean * (1 - mean) / thinking.spread**2 - 1, _LEAST_PARAMETERS)
             qualities = self.chance.beta(mean * parameters, (1 - mean) * parameters, count)
