@@ -71,7 +71,7 @@ def die_while_writing(line: int, byte: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         whole(file, path, row)
 
-    whole, batch._append = batch._append, torn
+    whole, batch.append = batch.append, torn
 
 
 if __name__ == "__main__":

@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_run import CONFIG, ByText, run, thoughtful_graph
 
-from forethought.batch import Asker, Tally, answer_all, encoded
+from forethought.batch import Asker, Tally, answer_all, append, encoded
 from forethought.cli.main import run as run_command
 from forethought.cli.opening import Opened
 from forethought.config import SearchConfig
@@ -158,6 +161,17 @@ def test_answers_do_not_depend_on_how_many_are_in_work(data: Path, tmp_path: Pat
         found.append(answers(path))
     assert found[0] == found[1] == found[2]
     assert len({row["answer"] for row in found[0].values()}) > 1
+
+
+def test_draws_hang_on_the_runs_seed_and_the_questions_id(tmp_path: Path) -> None:
+    texts = []
+    for number, (own, seed) in enumerate((("a", 0), ("a", 0), ("b", 0), ("a", 1))):
+        path = tmp_path / f"{number}.jsonl"
+        asker = Asker(thoughtful_graph(), replace(CONFIG, seed=seed))
+        answer_all(asker, [Question(own, "Why?")], path)
+        texts.append(rows(path)[0]["text"])
+    assert texts[0] == texts[1]
+    assert len(set(texts)) == 3
 
 
 def test_as_many_are_in_work_as_was_said_and_no_more(out: Path) -> None:
@@ -339,6 +353,16 @@ def test_a_disk_that_is_full_ends_the_run(
         run(data, out)
 
 
+def test_a_line_that_the_system_takes_in_pieces_is_written_whole(data: Path, out: Path) -> None:
+    class Slow(FileIO):
+        def write(self, content: Any) -> int:
+            return super().write(content[:7])
+
+    with Slow(out, "ab+") as file:
+        append(file, out, {"id": 1, "text": "a long line"})
+    assert rows(out) == [{"id": 1, "text": "a long line"}]
+
+
 def test_half_a_surrogate_pair_is_written_as_its_escape() -> None:
     row = {"id": 1, "text": "a\ud800ä"}
     assert encoded(row) == b'{"id": 1, "text": "a\\ud800\xc3\xa4"}\n'
@@ -424,12 +448,15 @@ def test_a_cancelled_run_begins_nothing_and_writes_no_half_answers(data: Path, o
 
 def test_searches_run_in_the_callers_context_and_scope(out: Path) -> None:
     scope = Scope()
+    callers: ContextVar[str] = ContextVar("callers")
+    callers.set("own")
     seen: set[bool] = set()
 
     class Looking(ByText):
         def score(self, question: str, paths: list[list[Thought]]) -> list[float]:
             current = current_scope()
-            seen.add(current is not None and current.cancel is scope.cancel)
+            in_scope = current is not None and current.cancel is scope.cancel
+            seen.add(in_scope and callers.get("") == "own")
             return super().score(question, paths)
 
     answer_all(Asker(graph_with(Looking()), CONFIG, 2, scope), asked(), out)

@@ -63,6 +63,7 @@ def made_up(depths: int, seed: int) -> dict[Source, dict[int, list[float]]]:
 
 SETTINGS: list[dict[str, Any]] = [
     {"tree_width": 2, "beam_width": 1},
+    {"tree_width": 1, "beam_width": 3},
     {"tree_width": 3, "beam_width": 2, "draft_multiplier": 2, "extra_large_thoughts": 1},
     {"tree_width": 4, "beam_width": 3, "theta_estimator": "max", "refill": "beam"},
     {"tree_width": 3, "beam_width": 2, "theta": 0.5, "estimator_pool": "large_plus_accepted"},

@@ -13,7 +13,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -70,7 +70,9 @@ def nodes(draw: st.DrawFn) -> Node:
         refill=draw(st.sampled_from(("beam", "width"))),
         extra_large_thoughts=draw(st.integers(0, 2)),
     )
-    return Node(draw(st.lists(score, max_size=16)), mean, draw(st.floats(mean, 1)), settings)
+    beta = draw(st.floats(mean, 1))
+    drafts = draw(st.lists(score | st.floats(beta, 1), max_size=16))
+    return Node(drafts, mean, beta, settings)
 
 
 @given(nodes())
@@ -105,13 +107,23 @@ def test_keeping_the_best_n_never_lowers_the_mean_of_what_is_accepted(node: Node
     assert statistics.fmean(node.kept) >= statistics.fmean(passing) - 1e-12
 
 
-@given(nodes())
-def test_the_target_owes_what_is_missing_and_the_extra_ones(node: Node) -> None:
-    settings = node.settings
-    wanted = settings.tree_width
-    if settings.refill == "beam":
-        wanted = min(wanted, settings.beam_width)
-    assert node.owed == max(0, wanted - len(node.kept)) + settings.extra_large_thoughts
+@given(
+    num_accepted=st.integers(0, 8),
+    width=widths,
+    open_places=widths,
+    num_finished=st.integers(0, 3),
+    extra=st.integers(0, 2),
+)
+def test_the_target_owes_what_is_missing_and_the_extra_ones(
+    num_accepted: int, width: int, open_places: int, num_finished: int, extra: int
+) -> None:
+    settings = config(
+        tree_width=width, beam_width=open_places + num_finished, extra_large_thoughts=extra
+    )
+    by_beam = num_owed(num_accepted, settings, num_finished=num_finished)
+    assert by_beam == max(0, min(width, open_places) - num_accepted) + extra
+    by_width = num_owed(num_accepted, replace(settings, refill="width"), num_finished=num_finished)
+    assert by_width == max(0, width - num_accepted) + extra
 
 
 @given(st.lists(score, max_size=12), widths)

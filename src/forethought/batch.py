@@ -108,7 +108,7 @@ def answer_all(
 
         def take(row: Row) -> None:
             nonlocal num_done, num_failed
-            _append(file, path, row)
+            append(file, path, row)
             num_done += 1
             num_failed += "error" in row
             if progress:
@@ -183,7 +183,7 @@ def _checked(line: bytes, place: str, asked: dict[str, Question], seed: int) -> 
     return row
 
 
-def _append(file: FileIO, path: Path, row: Row) -> None:
+def append(file: FileIO, path: Path, row: Row) -> None:
     """Add a line, on the disk when this returns."""
     line = encoded(row)
     try:
