@@ -8,8 +8,8 @@ from typing import Any
 from forethought.config import SearchConfig
 from forethought.nodes.controller import Controller
 from forethought.nodes.policies import policy_of
+from forethought.nodes.rules import n_best, num_owed, num_wanted, threshold_pool
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
-from forethought.nodes.steps import num_wanted
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
 
@@ -62,9 +62,12 @@ def updated_thresholds(
     A tree that MCTS grows comes to a depth again and again: its own beta then moves on.
     """
     depth, thresholds = state["depth"], dict(state["thresholds"])
-    pool = [t.score for t in candidates if t.source == "target" and t.score is not None]
-    if config.estimator_pool == "large_plus_accepted":
-        pool += [t.score for t in candidates if t.status == "accepted" and t.score is not None]
+    scored = [(t, t.score) for t in candidates if t.score is not None]
+    pool = threshold_pool(
+        [score for t, score in scored if t.source == "target"],
+        [score for t, score in scored if t.status == "accepted"],
+        config,
+    )
     if not pool and depth + 1 in thresholds:
         return thresholds
     before = threshold_at(thresholds, depth)
@@ -86,23 +89,24 @@ def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]
     decided: dict[int, Thought] = {}
     for parent in state["frontier"]:
         drafts = [t for t in state["candidates"] if t.parent == parent and t.score is not None]
-        drafts.sort(key=lambda t: t.score or 0.0, reverse=True)
-        standing = [t.id for t in drafts if policy.accepts(t, beta, config)][: config.tree_width]
-        for draft in drafts:
-            decided[draft.id] = draft.marked("accepted" if draft.id in standing else "rejected")
+        stands = [policy.accepts(t, beta, config) for t in drafts]
+        kept = n_best([t.score or 0.0 for t in drafts], stands, config)
+        for place, draft in enumerate(drafts):
+            decided[draft.id] = draft.marked("accepted" if place in kept else "rejected")
     return decided
 
 
 def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig) -> dict[int, int]:
-    """Thoughts that the target owes each parent: W - A replacements and those of the step's plan.
+    """Thoughts that the target owes each parent, by the step's plan and what was accepted.
 
-    A counts draws: a text that the draft drew three times is one thought, accepted three times.
+    Accepted are counted by draws: a text that the draft drew three times is one thought, accepted
+    three times.
     """
     wanted, num_large = num_wanted(config, len(state["finished"])), state["plans"][-1].num_large
     owed = {}
     for parent in state["frontier"]:
-        accepted = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
-        count = max(0, wanted - sum(t.num_draws for t in accepted)) + num_large
+        own = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
+        count = num_owed(sum(t.num_draws for t in own), wanted=wanted, num_large=num_large)
         if count > 0:
             owed[parent] = count
     return owed

@@ -6,6 +6,7 @@ import random
 from typing import ClassVar, Protocol
 
 from forethought.config import PolicyName, SearchConfig
+from forethought.nodes.rules import passes
 from forethought.thoughts import Thought
 
 
@@ -36,7 +37,7 @@ class EmaThreshold(AcceptancePolicy):
         """Raises ValueError where no threshold was ever set."""
         if beta is None:
             raise ValueError(f"draft {draft.id} is to be tested before beta was set")
-        return (draft.score or 0.0) >= beta
+        return passes(draft.score or 0.0, beta)
 
 
 class FixedThreshold(AcceptancePolicy):
@@ -44,7 +45,7 @@ class FixedThreshold(AcceptancePolicy):
 
     def accepts(self, draft: Thought, beta: float | None, config: SearchConfig) -> bool:
         """By score alone."""
-        return (draft.score or 0.0) >= config.threshold
+        return passes(draft.score or 0.0, config.threshold)
 
 
 class RandomAcceptance(AcceptancePolicy):

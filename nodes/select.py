@@ -8,6 +8,7 @@ from typing import Any
 from forethought.config import SearchConfig
 from forethought.nodes.controller import Controller
 from forethought.nodes.mcts import walk
+from forethought.nodes.rules import best
 from forethought.nodes.state import SearchRuntime, SearchState, is_spent, settings, tell
 from forethought.nodes.steps import opened
 from forethought.thoughts import ROOT, SearchStop, Thought
@@ -55,12 +56,12 @@ class Choice:
 
 def keep_best(state: SearchState, config: SearchConfig) -> Choice:
     """The beam's choice."""
-    best = choose(state, config)
+    chosen = choose(state, config)
     return Choice(
-        thoughts=[settle(t, best) for t in state["candidates"]],
-        frontier=[t.id for t in best if not t.is_terminal],
+        thoughts=[settle(t, chosen) for t in state["candidates"]],
+        frontier=[t.id for t in chosen if not t.is_terminal],
         depth=state["depth"] + 1,
-        finished=state["finished"] + [t.id for t in best if t.is_terminal],
+        finished=state["finished"] + [t.id for t in chosen if t.is_terminal],
     )
 
 
@@ -78,15 +79,15 @@ def grow(state: SearchState, config: SearchConfig) -> Choice:
 def choose(state: SearchState, config: SearchConfig) -> list[Thought]:
     """The pool's best thoughts, as many as the beam has open places; older first where equal."""
     pool = [t for t in state["candidates"] if t.status in ("accepted", "revised")]
-    pool.sort(key=lambda t: t.score or 0.0, reverse=True)
-    return pool[: config.beam_width - len(state["finished"])]
+    places = best([t.score or 0.0 for t in pool], config.beam_width - len(state["finished"]))
+    return [pool[place] for place in places]
 
 
-def settle(thought: Thought, best: list[Thought]) -> Thought:
+def settle(thought: Thought, chosen: list[Thought]) -> Thought:
     """A candidate's last status."""
     if thought.status == "rejected":
         return thought
-    if all(thought.id != chosen.id for chosen in best):
+    if all(thought.id != one.id for one in chosen):
         return thought.marked("pruned")
     return thought.marked("final") if thought.is_terminal else thought
 

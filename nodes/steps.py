@@ -9,6 +9,7 @@ from typing import Any
 from forethought.config import SearchConfig
 from forethought.nodes.controller import Controller
 from forethought.nodes.policies import policy_of
+from forethought.nodes.rules import num_wanted
 from forethought.thoughts import Plan
 
 
@@ -38,11 +39,3 @@ def shared_out(frontier: list[int], plan: Plan, config: SearchConfig) -> dict[st
     owed = {} if plan.num_drafts else dict.fromkeys(frontier, config.tree_width)
     plans = [plan] if frontier else []
     return {"frontier": frontier, "depth": plan.depth, "needs": owed, "plans": plans}
-
-
-def num_wanted(config: SearchConfig, num_finished: int) -> int:
-    """W: accepted thoughts per path that leave nothing to replace: N, or with `refill="beam"` the
-    beam's open places where they are fewer."""
-    if config.search == "mcts" or config.refill == "width":
-        return config.tree_width
-    return min(config.tree_width, config.beam_width - num_finished)

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from forethought.config import EngineConfig
 from forethought.engine import Engine
 from forethought.models import quantize, resolve
+
+# the same examples in every run, and none that is late because the machine is busy
+settings.register_profile("forethought", derandomize=True, deadline=None, database=None)
+settings.load_profile("forethought")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ LAYERS = (
     {"config"},
     {"model"},
     {"presets", "prompts", "thoughts"},
-    {"chains"},
+    {"chains", "questions"},
     {"engine", "stores"},
     {"models"},
     {"evaluators"},
@@ -36,7 +36,7 @@ LAYERS = (
     {"solve"},
     {"report"},
     {"bench"},
-    {"training"},
+    {"batch", "training"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -1,9 +1,8 @@
-"""Estimators and the moving average of the rejection threshold, by hand and by simulation."""
+"""Estimators and the moving average of the rejection threshold, by hand."""
 
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from typing import Any
 
@@ -110,65 +109,3 @@ def test_without_scores_an_earlier_runs_value_for_the_next_depth_stays() -> None
 def test_without_scores_and_without_an_earlier_run_beta_is_carried_on() -> None:
     state: Any = {"depth": 2, "thresholds": {2: 0.3}}
     assert updated_thresholds(state, CANDIDATES[:2], config()) == {2: 0.3, 3: 0.3}
-
-
-# Theory (section 1.9 of the summary): how surely beta stays above the target's mean
-
-VARIANCE, DROP = 0.04, 0.05
-HALF_WIDTH = math.sqrt(3 * VARIANCE)  # of a uniform distribution with that variance
-RUNS = 2000
-
-
-def large_scores(chance: random.Random, mean: float, count: int) -> list[float]:
-    return [chance.uniform(mean - HALF_WIDTH, mean + HALF_WIDTH) for _ in range(count)]
-
-
-def bound(estimator: Estimator, count: int) -> float:
-    if estimator == "mean":
-        return 1 - VARIANCE / (VARIANCE + count * DROP**2)
-    return 1 - (VARIANCE / (VARIANCE + DROP**2)) ** count
-
-
-@pytest.mark.parametrize("theta", [0.0, 0.9])
-@pytest.mark.parametrize("count", [1, 2, 6])
-@pytest.mark.parametrize("estimator", ["mean", "max"])
-def test_beta_stays_above_a_falling_mean_as_often_as_the_bound_says(
-    estimator: Estimator, count: int, theta: float
-) -> None:
-    chance, mean = random.Random(count), 0.6
-    settings = config(theta=theta, theta_estimator=estimator)
-    good = 0
-    for _ in range(RUNS):
-        beta = next_threshold(mean, large_scores(chance, mean, count), settings)
-        assert beta is not None
-        good += beta >= mean - DROP
-    assert good / RUNS >= bound(estimator, count)
-
-
-@pytest.mark.parametrize("estimator", ["mean", "max"])
-def test_over_a_whole_run_the_bounds_multiply(estimator: Estimator) -> None:
-    chance, depths, count = random.Random(7), 3, 4
-    settings = config(theta=0.0, theta_estimator=estimator)
-    good = 0
-    for _ in range(RUNS):
-        mean, beta, holds = 0.6, 0.6, True
-        for _ in range(depths):
-            value = next_threshold(beta, large_scores(chance, mean, count), settings)
-            assert value is not None
-            mean, beta = mean - DROP, value
-            holds = holds and beta >= mean
-        good += holds
-    assert good / RUNS >= bound(estimator, count) ** depths
-
-
-def test_more_samples_hold_the_mean_more_often() -> None:
-    settings = config(theta=0.0, theta_estimator="max")
-    shares = []
-    for count in (1, 2, 4):
-        chance = random.Random(1)
-        betas = [
-            next_threshold(0.6, large_scores(chance, 0.6, count), settings) or 0.0
-            for _ in range(RUNS)
-        ]
-        shares.append(sum(beta >= 0.55 for beta in betas) / RUNS)
-    assert shares[0] < shares[1] < shares[2]

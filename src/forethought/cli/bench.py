@@ -13,6 +13,7 @@ from forethought.bench.engine import as_record, bench_search, bench_speed
 from forethought.cli.live import wide_console
 from forethought.cli.opening import pair_options
 from forethought.cli.options import engine_config
+from forethought.cli.simulate import simulate_command
 from forethought.cli.systems import systems
 from forethought.models import resolve
 from forethought.report import versions
@@ -24,6 +25,7 @@ def bench() -> None:
 
 
 bench.add_command(systems)
+bench.add_command(simulate_command)
 
 
 @bench.command("engine")

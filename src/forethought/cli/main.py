@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from forethought.cli.batch import batch
 from forethought.cli.bench import bench
 from forethought.cli.evaluators import evaluators
 from forethought.cli.models import models
@@ -29,7 +30,7 @@ def forethought() -> None:
     """Speculative reasoning with a small and a large local model."""
 
 
-for command in (solve, models, thresholds, evaluators, train, bench):
+for command in (solve, batch, models, thresholds, evaluators, train, bench):
     forethought.add_command(command)
 for group in (forethought, models, thresholds, evaluators, train, bench):
     group.no_args_is_help = False  # a missing command is an error of one line, as any other

@@ -30,6 +30,7 @@ Start = Callable[[str], Progress]
 
 DEFAULT_DRAFT, DEFAULT_TARGET = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
 PAIR: frozenset[Role] = frozenset(("draft", "target"))
+_ETA_SECONDS = 3600.0  # of the past that the time left is worked out from: one question takes many
 
 
 class Served(Model, Protocol):
@@ -121,7 +122,11 @@ def progress_bars() -> Iterator[Start]:
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Bars(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=_ETA_SECONDS,
     ) as bars:
 
         def start(name: str) -> Progress:

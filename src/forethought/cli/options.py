@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import click
 
@@ -13,6 +13,7 @@ from forethought.config import EngineConfig, SearchConfig
 from forethought.presets import PRESETS, preset_named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Config = TypeVar("Config")
 
 HELP = {
     "task": "What kind of question it is: math, code or general.",
@@ -56,7 +57,7 @@ _ENGINE_NAMES = ("context_size", "threads", "gpu_layers", "split_mode", "main_gp
 
 def search_options(command: Command) -> Command:
     """Every setting of `SearchConfig` as an option, and `--preset`, which changes defaults."""
-    names = tuple(field.name for field in fields(SearchConfig))
+    texts = {field.name: HELP[field.name] for field in fields(SearchConfig)}
     preset = click.option(
         "--preset",
         type=click.Choice(tuple(PRESETS)),
@@ -65,12 +66,24 @@ def search_options(command: Command) -> Command:
         is_eager=True,
         help="A published system's settings and evaluator, as far as no option says otherwise.",
     )
-    return preset(_with_options(command, SearchConfig, names))
+    return preset(config_options(SearchConfig, texts)(command))
 
 
 def engine_options(command: Command) -> Command:
     """The settings of `EngineConfig` that are a user's to choose, as options."""
-    return _with_options(command, EngineConfig, _ENGINE_NAMES)
+    return config_options(EngineConfig, {name: HELP[name] for name in _ENGINE_NAMES})(command)
+
+
+def config_options(config: type, helps: Mapping[str, str]) -> Callable[[Command], Command]:
+    """The fields of a settings class that `helps` has a line for, as options."""
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(config)
+        for field in reversed([f for f in fields(config) if f.name in helps]):
+            command = _option(field, hints[field.name], helps[field.name])(command)
+        return command
+
+    return decorate
 
 
 def search_config(options: dict[str, Any]) -> SearchConfig:
@@ -79,7 +92,7 @@ def search_config(options: dict[str, Any]) -> SearchConfig:
     Raises:
         ConfigError: a value is out of range.
     """
-    return SearchConfig(**{f.name: options[f.name] for f in fields(SearchConfig)})
+    return config_from(SearchConfig, options)
 
 
 def engine_config(options: dict[str, Any]) -> EngineConfig:
@@ -91,6 +104,16 @@ def engine_config(options: dict[str, Any]) -> EngineConfig:
     return EngineConfig(**{name: options[name] for name in _ENGINE_NAMES})
 
 
+def config_from(config: type[Config], options: dict[str, Any]) -> Config:
+    """A settings object of what the options give; defaults for the rest.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    names = [field.name for field in fields(cast("Any", config))]
+    return config(**{name: options[name] for name in names if name in options})
+
+
 def _take_preset(context: click.Context, _: click.Parameter, name: str | None) -> None:
     if name is not None:
         preset = preset_named(name)
@@ -98,23 +121,16 @@ def _take_preset(context: click.Context, _: click.Parameter, name: str | None) -
         context.default_map = {**(context.default_map or {}), **preset.settings, **spec}
 
 
-def _with_options(command: Command, config: type, names: tuple[str, ...]) -> Command:
-    hints = get_type_hints(config)
-    for field in reversed([f for f in fields(config) if f.name in names]):
-        command = _option(field, hints[field.name])(command)
-    return command
-
-
-def _option(field: Field[Any], hint: Any) -> Callable[[Command], Command]:
+def _option(field: Field[Any], hint: Any, text: str) -> Callable[[Command], Command]:
     assert field.default is not MISSING
     flag = "--context" if field.name == "context_size" else "--" + field.name.replace("_", "-")
     return click.option(
-        flag,
+        f"{flag}/--no-{flag[2:]}" if hint is bool else flag,
         field.name,
-        type=_click_type(hint),
+        type=None if hint is bool else _click_type(hint),
         default=field.default,
         show_default=field.default is not None,
-        help=HELP[field.name],
+        help=text,
     )
 
 
@@ -123,4 +139,4 @@ def _click_type(hint: Any) -> Any:
         (hint,) = (part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
-    return hint
+    return get_args(hint) if get_origin(hint) is tuple else hint
