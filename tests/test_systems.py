@@ -12,20 +12,18 @@ from typing import Any
 import pytest
 from scripted_search import Stated
 
+from forethought.bench.alone import Alone, majority, solution_text
 from forethought.bench.compare import compare, missing_runs, warm_up
 from forethought.bench.figures import baseline_of, figures, spent
 from forethought.bench.problems import Posed
 from forethought.bench.results import Depth, Run, RunLog, measured, opened_log
 from forethought.bench.systems import (
     SYSTEMS,
-    Alone,
     Bench,
     Entrant,
     Method,
     System,
-    majority,
     parse_methods,
-    solution_text,
 )
 from forethought.chains import Problem
 from forethought.config import SamplingParams, SearchConfig

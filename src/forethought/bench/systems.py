@@ -6,32 +6,24 @@ solutions by itself. All draw with the sampler and the limits of one `SearchConf
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from forethought.config import SamplingParams, SearchConfig, require, require_at_least
+from forethought.bench.alone import Alone
+from forethought.config import SearchConfig, require, require_at_least
 from forethought.errors import ConfigError
-from forethought.evaluators import Cached, Evaluator, same_answer
+from forethought.evaluators import Cached, Evaluator
 from forethought.evaluators.registry import Role
 from forethought.graphs import spec_search
-from forethought.model import Completion, Model, Scope, run_scope
-from forethought.prompts import Task, task_named
+from forethought.model import Model
+from forethought.presets import PRESETS
 from forethought.solve import Solution, solve
 from forethought.stores import ThresholdStore
-from forethought.thoughts import ROOT, Answer, EndReason, LedgerEntry, Source, Thought, close_ledger
+from forethought.thoughts import Source
 
 Writer = Literal["draft", "target", "speculating"]
 Form = Literal["search", "greedy", "majority"]
-
-_REASONS: Final[dict[str, EndReason]] = {
-    "stop": "answer",
-    "eos": "answer",
-    "length": "limit",
-    "cancelled": "cancelled",
-    "deadline": "deadline",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +31,15 @@ class System:
     """A line of the table. `form`: `search` runs the graph with `settings` put over the run's and
     `writer` as its target; `greedy` and `majority` let `writer` write one solution at temperature
     0, or several of which the most frequent answer is taken. `speculating` is the target with
-    token-level speculation by the draft."""
+    token-level speculation by the draft. `evaluator` is its own where a system is not itself
+    without it."""
 
     name: str
     about: str
     form: Form = "search"
     writer: Writer = "target"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    evaluator: str | None = None
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -53,6 +47,16 @@ class System:
         if self.form == "search" or self.writer == "speculating":
             return frozenset(("draft", "target"))
         return frozenset(("draft",)) if self.writer == "draft" else frozenset(("target",))
+
+
+_BEAM, _MCTS = {"search": "beam"}, {"search": "mcts"}
+_NEVER, _EMA = {"policy": "never"}, {"policy": "ema"}
+
+
+def _preset(name: str) -> System:
+    preset = PRESETS[name]
+    settings = _BEAM | dict(preset.settings)
+    return System(name, preset.about, settings=settings, evaluator=preset.evaluator)
 
 
 SYSTEMS: Final = (
@@ -65,8 +69,41 @@ SYSTEMS: Final = (
         "majority",
         "draft",
     ),
-    System("ar-beam", "beam search, the target writes everything", settings={"policy": "never"}),
-    System("spec-search-beam", "beam search, SpecSearch", settings={"policy": "ema"}),
+    System("ar-beam", "beam search, the target writes everything", settings=_BEAM | _NEVER),
+    System(
+        "sps-beam",
+        "the same with token-level speculation",
+        writer="speculating",
+        settings=_BEAM | _NEVER,
+    ),
+    System("spec-search-beam", "beam search, SpecSearch", settings=_BEAM | _EMA),
+    System("ar-mcts", "tree search, the target writes everything", settings=_MCTS | _NEVER),
+    System(
+        "sps-mcts",
+        "the same with token-level speculation",
+        writer="speculating",
+        settings=_MCTS | _NEVER,
+    ),
+    System("spec-search-mcts", "tree search, SpecSearch", settings=_MCTS | _EMA),
+    _preset("rsd"),
+    _preset("spec-reason"),
+    System(
+        "controlled-beam",
+        "SpecSearch whose controller plans every step",
+        settings=_BEAM | _EMA | {"controller": "on"},
+    ),
+    System("fixed-beam", "SpecSearch with a fixed threshold", settings=_BEAM | {"policy": "fixed"}),
+    System(
+        "random-beam",
+        "drafts accepted by chance, whatever their score",
+        settings=_BEAM | {"policy": "random"},
+    ),
+    System(
+        "share-beam",
+        "a fixed share of the thoughts by the target, nothing rejected",
+        settings=_BEAM | {"policy": "share"},
+    ),
+    System("draft-beam", "beam search, the draft writes", settings=_BEAM | {"policy": "always"}),
 )
 # what speed-ups are told against, where they were run
 BASELINES: Final = ("ar-beam", "sps-beam", "ar-mcts", "sps-mcts")
@@ -105,7 +142,7 @@ def _method(label: str, default_spec: str) -> Method:
         require(not has_spec, f"method {name} scores nothing: leave @{spec} out")
         return Method(label, system, None)
     require(bool(spec) or not has_spec, f"{label!r} names no evaluator behind @")
-    return Method(label, system, spec or default_spec)
+    return Method(label, system, spec or system.evaluator or default_spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,94 +197,3 @@ class Bench:
             thresholds=entrant.store,
         )
         return solve(question, graph, config=config)
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """One model that writes whole solutions: one at temperature 0, or several at the temperature of
-    `config`, whose most frequent answer wins (self-consistency, Wang et al., arXiv:2203.11171)."""
-
-    model: Model
-    source: Source
-    config: SearchConfig
-
-    def solve(self, question: str, count: int) -> Solution:
-        """The model's answer; its `thoughts` are the `count` solutions, each one thought long.
-
-        Raises:
-            PromptTooLong, EngineError: see `forethought.errors`.
-        """
-        started = time.perf_counter()
-        task = task_named(self.config.task)
-        deadline = self.config.deadline
-        with run_scope(Scope(deadline=deadline and time.monotonic() + deadline)) as scope:
-            prompt = self.model.chat(task.messages(question))
-            completions = self.model.generate([prompt] * count, self._params(count))
-        texts = [solution_text(completion.text, task) for completion in completions]
-        chosen = majority(texts, task)
-        thoughts = [
-            self._thought(number, completion, is_chosen=number == chosen)
-            for number, completion in enumerate(completions)
-        ]
-        role: Literal["drafted", "revised"] = "drafted" if self.source == "draft" else "revised"
-        entries = [LedgerEntry(name, role, used) for name, used in scope.meter.totals().items()]
-        ledger = close_ledger(entries, thoughts)
-        answer = Answer(
-            text=texts[chosen],
-            answer=task.answer_of(texts[chosen]),
-            path=[thoughts[chosen]],
-            finish_reason=_REASONS[completions[chosen].finish_reason],
-            ledger=replace(ledger, wall_seconds=time.perf_counter() - started),
-        )
-        return Solution(question, answer, thoughts, {}, self.config)
-
-    def _params(self, count: int) -> SamplingParams:
-        """A solution may be as long as a path of the search, all together as a run of it."""
-        config = self.config
-        longest = min(config.thought_tokens * config.max_depth, config.max_tokens // count)
-        params = config.sampling(seed=config.seed)
-        params = replace(params, max_tokens=max(1, longest), keep_stop=False)
-        return params if count > 1 else replace(params, temperature=0.0)
-
-    def _thought(self, number: int, completion: Completion, *, is_chosen: bool) -> Thought:
-        return Thought(
-            id=number + 1,
-            parent=ROOT,
-            depth=1,
-            text=completion.text,
-            tokens=completion.tokens,
-            vocabulary=self.model.vocabulary,
-            source=self.source,
-            is_terminal=True,
-            usage=completion.usage,
-            status="final" if is_chosen else "pruned",
-        )
-
-
-def solution_text(text: str, task: Task) -> str:
-    """A whole solution up to the end of the thought that ends its path in a search."""
-    if not task.answer_ends_path:
-        return text
-    parts = text.split(task.delimiter)
-    for end in range(1, len(parts)):
-        whole = task.delimiter.join(parts[:end])
-        if task.find_answer(whole) is not None:
-            return whole
-    return text
-
-
-def majority(texts: list[str], task: Task) -> int:
-    """The place of the first text that states the answer stated most often; of answers stated as
-    often the one stated first, and 0 where none is. Code is the same where its text is."""
-    is_same: Callable[[str, str], bool] = str.__eq__ if task.name == "code" else same_answer
-    groups: list[list[int]] = []
-    stated = [task.find_answer(text) for text in texts]
-    for place, answer in enumerate(stated):
-        if answer is None:
-            continue
-        own = next((group for group in groups if is_same(stated[group[0]] or "", answer)), None)
-        if own is None:
-            groups.append([place])
-        else:
-            own.append(place)
-    return max(groups, key=len)[0] if groups else 0
