@@ -78,6 +78,7 @@ class ReadMany:
     """Wants the last `counts[i]` rows of prompt i."""
 
     layer = None
+    draws = False
 
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts
@@ -85,7 +86,7 @@ class ReadMany:
     def num_rows(self, index: int) -> int:
         return self.counts[index]
 
-    def row(self, context: Context, row: int, place: tuple[int, int]) -> None: ...
+    def row(self, context: Context, row: int, index: int, before: list[None]) -> None: ...
 
     def result(self, rows: list[object]) -> list[object]:
         return rows
