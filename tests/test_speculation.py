@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import variant
+from numpy.typing import NDArray
 from toy_engine import ALPHABET, END, Table, ToyEngine, ToySampler, table
 
+from forethought.cli.opening import Opened, speculating_target
 from forethought.config import EngineConfig, SamplingParams
 from forethought.engine import Engine, SpeculationStats, SpeculativeModel
+from forethought.engine.continuation import Continuation
+from forethought.engine.distribution import distribution_of
 from forethought.engine.rejection import Proposal, Propose
 from forethought.errors import ConfigError, EngineClosed, PromptTooLong
+from forethought.evaluators.registry import Parts
 from forethought.model import Completion, Model, Scope, Usage, run_scope
+from forethought.prompts import MATH
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=30)
 DRAWN = SamplingParams(temperature=1.0, max_tokens=30, seed=3)
@@ -97,8 +103,6 @@ def texts_of(
     model: Table, prompt: list[int], params: SamplingParams
 ) -> dict[tuple[int, ...], float]:
     """The probability of every text of at most `max_tokens` tokens."""
-    from forethought.engine.distribution import distribution_of  # noqa: PLC0415
-
     found: dict[tuple[int, ...], float] = {}
     open_texts: dict[tuple[int, ...], float] = {(): 1.0}
     for _ in range(params.max_tokens):
@@ -124,6 +128,18 @@ def test_a_seed_fixes_each_text_whatever_else_is_in_the_batch() -> None:
         assert essence(model.generate(PROMPTS, replace(DRAWN, seed=4))) != essence(together)
         equal = model.generate([[0]] * 4, DRAWN)
         assert len({completion.text for completion in equal}) > 1
+
+
+def test_a_continuation_goes_on_with_its_own_draws_wherever_it_stands() -> None:
+    with toys() as (large, _):
+        first, second = large.generate([[0], [0]], DRAWN)
+        assert first.tokens != second.tokens
+        (alone,) = large.go_on([[0]], DRAWN, [Continuation(index=1)])
+        assert alone.tokens == second.tokens
+        (begun,) = large.go_on([[0]], GREEDY, [Continuation(0, [1, 2], b"b\n")])
+        (whole,) = large.generate([[0, 1, 2]], replace(GREEDY, max_tokens=28))
+    assert begun.tokens == [1, 2, *whole.tokens]
+    assert begun.text == "b\n" + whole.text
 
 
 def test_threads_that_share_the_engines_get_what_they_get_alone() -> None:
@@ -177,7 +193,7 @@ def test_a_stop_string_within_an_accepted_run_cuts_what_follows() -> None:
 
 
 def test_an_end_of_text_is_proposed_and_accepted() -> None:
-    def ends(tokens: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def ends(tokens: list[int]) -> NDArray[np.float32]:
         logits = np.zeros(len(ALPHABET), np.float32)
         logits[END if len(tokens) == 4 else 1] = 9.0
         return logits
@@ -247,7 +263,7 @@ def test_what_else_is_in_the_caches_outlives_a_long_speculation() -> None:
 
 
 def test_proposals_to_a_stop_string_are_the_last_of_a_round() -> None:
-    def newline(tokens: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def newline(tokens: list[int]) -> NDArray[np.float32]:
         logits = np.zeros(len(ALPHABET), np.float32)
         logits[ALPHABET.index("\n") if len(tokens) == 3 else 0] = 9.0
         return logits
@@ -282,40 +298,33 @@ def test_numbers_say_how_proposals_fared() -> None:
 # Stopping, refusing
 
 
-class Slow:
-    """A table that takes its time, and tells when it is first asked."""
-
-    def __init__(self, model: Table) -> None:
-        self.asked, self._model = threading.Event(), model
-
-    def __call__(self, tokens: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        self.asked.set()
-        time.sleep(0.002)
-        logits = self._model(tokens).copy()
-        logits[END] = -50.0
-        return logits
+ENDLESS = table(1, end=-50.0)
 
 
-@pytest.mark.parametrize("is_draft", [True, False])
-def test_a_cancelled_call_returns_what_there_is(is_draft: bool) -> None:
-    slow, scope = Slow(TARGET), Scope()
-    with toys(*((TARGET, slow) if is_draft else (slow, TARGET))) as (large, small):
-        model = SpeculativeModel(large, small, gamma=4)
-        timer = threading.Timer(0.2, scope.cancel.set)
-        timer.start()
+def slow(*engines: ToyEngine) -> None:
+    for engine in engines:
+        engine.context.seconds = 0.004
+
+
+@pytest.mark.parametrize("gamma", [4, None])
+def test_a_cancelled_call_returns_what_there_is(gamma: int | None) -> None:
+    scope = Scope()
+    with toys(ENDLESS) as (large, small):
+        slow(large, small)
+        model = SpeculativeModel(large, small, gamma=gamma)
+        threading.Timer(0.2, scope.cancel.set).start()
         with run_scope(scope):
             completions = model.generate([[0], [1]], replace(DRAWN, max_tokens=1900))
-            reasons = {completion.finish_reason for completion in completions}
-            assert reasons <= {"cancelled", "eos"}
-            assert "cancelled" in reasons
-            assert all(c.text == large.decode(c.tokens) for c in completions)
             again = model.generate([[0]], DRAWN)
+        assert [completion.finish_reason for completion in completions] == ["cancelled"] * 2
+        assert all(c.tokens and c.text == large.decode(c.tokens) for c in completions)
         assert [(c.tokens, c.finish_reason) for c in again] == [([], "cancelled")]
         assert model.generate([[0]], GREEDY)[0].tokens
 
 
 def test_a_deadline_ends_a_call() -> None:
-    with toys(Slow(TARGET), Slow(NEAR)) as (large, small):
+    with toys(ENDLESS) as (large, small):
+        slow(large, small)
         model = SpeculativeModel(large, small, gamma=4)
         with run_scope(Scope(deadline=time.monotonic() + 0.2)):
             (completion,) = model.generate([[0]], replace(DRAWN, max_tokens=1900))
@@ -368,6 +377,18 @@ def test_everything_that_reads_is_the_targets() -> None:
         assert small.stats().usage == Usage()
 
 
+def test_the_option_gamma_makes_a_target_that_speculates() -> None:
+    with toys() as (large, small):
+        opened = Opened({"draft": small, "target": large}, Parts(small, large, MATH))
+        assert speculating_target(opened, "0") is large
+        for gamma, proposed in (("2", 2), ("auto", 4)):
+            model = speculating_target(opened, gamma)
+            assert isinstance(model, SpeculativeModel)
+            model.generate([[0]], replace(GREEDY, max_tokens=proposed + 1))
+            assert model.speculation.num_proposed >= proposed
+        assert {one.name for one in (model, large)} == {"large"}
+
+
 def test_proposals_survive_being_put_back_to_wait() -> None:
     config = EngineConfig(max_sequences=4, batch_tokens=16)
     with ToyEngine("small", table(9, end=-50.0), cells=40, config=config) as small:
@@ -382,3 +403,141 @@ def test_proposals_survive_being_put_back_to_wait() -> None:
             return [[one.token for one in row] for row in found]
 
         assert propose([0, 1, 2, 3]) == [propose([n])[0] for n in range(4)]
+
+
+# Adaptive gamma
+
+
+def test_adaptive_speculation_that_cannot_win_ends_in_plain_decoding() -> None:
+    with toys(TARGET, FAR) as (large, small):
+        slow(small)
+        model = SpeculativeModel(large, small)
+        for _ in range(3):
+            model.generate(PROMPTS, replace(DRAWN, max_tokens=40))
+        proposed = model.speculation.num_proposed
+        model.generate(PROMPTS, replace(DRAWN, max_tokens=40))
+    assert model.speculation.num_proposed == proposed
+    assert model.speculation.num_plain > 100
+
+
+def test_adaptive_speculation_that_wins_goes_on() -> None:
+    with toys(ENDLESS, ENDLESS) as (large, small):
+        slow(large)
+        model = SpeculativeModel(large, small)
+        for _ in range(3):
+            model.generate([[0]], replace(GREEDY, max_tokens=40))
+        before = model.speculation
+        model.generate([[0]], replace(GREEDY, max_tokens=40))
+        counts = model.speculation
+    assert counts.num_plain == before.num_plain
+    assert counts.num_accepted > before.num_accepted + 20
+
+
+# Real weights
+
+
+@pytest.fixture(scope="module")
+def engines(smollm_path: Path) -> Iterator[tuple[Engine, Engine, Engine]]:
+    """SmolLM2 as Q8_0 twice, and as Q4_0."""
+    config = EngineConfig(context_size=2048, max_sequences=16, threads=1)
+    paths = [variant("smollm2-135m", quant) for quant in ("q8_0", "q8_0", "q4_0")]
+    with ExitStack() as opened:
+        first, second, third = (opened.enter_context(Engine(path, config=config)) for path in paths)
+        yield first, second, third
+
+
+QUESTIONS = [
+    "Tom has 3 apples and buys 4 more. How many has he?",
+    "Name three colours of the rainbow.",
+    "Why is the sky blue?",
+]
+
+
+def chats(engine: Engine) -> list[list[int]]:
+    return [engine.chat([{"role": "user", "content": question}]) for question in QUESTIONS]
+
+
+def speculated_as_alone(target: Engine, draft: Engine, params: SamplingParams) -> SpeculationStats:
+    """Greedy texts with proposals, which must be the target's own."""
+    prompts = chats(target)
+    alone = target.generate(prompts, params)
+    model = SpeculativeModel(target, draft, gamma=4)
+    assert essence(model.generate(prompts, params)) == essence(alone)
+    return model.speculation
+
+
+@pytest.mark.weights
+def test_equal_weights_agree_and_a_coarser_copy_mostly(
+    engines: tuple[Engine, Engine, Engine],
+) -> None:
+    target, same, coarser = engines
+    params = SamplingParams(temperature=0.0, max_tokens=32)
+    rate = speculated_as_alone(target, same, params).acceptance_rate
+    assert rate is not None
+    assert rate > 0.95
+    rate = speculated_as_alone(target, coarser, params).acceptance_rate
+    assert rate is not None
+    assert 0.4 < rate < 1
+
+
+@pytest.mark.weights
+def test_real_text_stops_within_an_accepted_run(engines: tuple[Engine, Engine, Engine]) -> None:
+    target, same, _ = engines
+    (prompt,) = chats(target)[:1]
+    params = SamplingParams(temperature=0.0, max_tokens=32)
+    (whole,) = target.generate([prompt], params)
+    stop = whole.text[20:23]
+    for keeps in (False, True):
+        stopping = replace(params, stop=(stop,), keep_stop=keeps)
+        speculated_as_alone(target, same, stopping)
+        model = SpeculativeModel(target, same, gamma=16)
+        (cut,) = model.generate([prompt], stopping)
+        assert cut.finish_reason == "stop"
+        assert len(cut.tokens) < model.speculation.num_accepted
+
+
+@pytest.mark.weights
+def test_two_real_tokens_are_distributed_as_plain_sampling_distributes_them(
+    engines: tuple[Engine, Engine, Engine],
+) -> None:
+    target, _, coarser = engines
+    prompt = target.chat([{"role": "user", "content": QUESTIONS[1]}])
+    params = SamplingParams(temperature=1.3, top_k=12, top_p=0.95, max_tokens=2)
+    model = SpeculativeModel(target, coarser, gamma=1)
+    draws = {True: Counter[tuple[int, ...]](), False: Counter[tuple[int, ...]]()}
+    for seed in range(8):
+        drawing = replace(params, seed=seed)
+        draws[True].update(tuple(c.tokens) for c in model.generate([prompt] * 250, drawing))
+        draws[False].update(tuple(c.tokens) for c in target.generate([prompt] * 250, drawing))
+    both = draws[True] + draws[False]
+    cells = [text for text, count in both.items() if count >= 20]
+    assert len(cells) >= 8
+    # two samples of equal size: each cell's squared difference over its sum
+    statistic = sum((draws[True][t] - draws[False][t]) ** 2 / both[t] for t in cells)
+    assert statistic <= len(cells) + 4 * (2 * len(cells)) ** 0.5
+    assert model.speculation.num_accepted < model.speculation.num_judged
+
+
+@pytest.mark.weights
+def test_a_real_call_is_cancelled_within_a_round(engines: tuple[Engine, Engine, Engine]) -> None:
+    target, same, _ = engines
+    model, scope = SpeculativeModel(target, same, gamma=4), Scope()
+    threading.Timer(0.5, scope.cancel.set).start()
+    started = time.monotonic()
+    with run_scope(scope):
+        params = SamplingParams(temperature=1.0, max_tokens=1500)
+        completions = model.generate(chats(target) * 2, params)
+    assert time.monotonic() - started < 10
+    assert "cancelled" in {c.finish_reason for c in completions}
+    assert speculated_as_alone(target, same, SamplingParams(temperature=0.0, max_tokens=8))
+
+
+@pytest.mark.pair
+def test_the_pairs_greedy_text_is_the_targets(pair: tuple[Engine, Engine]) -> None:
+    draft, target = pair
+    prompts = chats(target)[:2]
+    params = SamplingParams(temperature=0.0, max_tokens=48)
+    alone = target.generate(prompts, params)
+    model = SpeculativeModel(target, draft, gamma=4)
+    assert essence(model.generate(prompts, params)) == essence(alone)
+    assert model.speculation.num_accepted > 10

@@ -6,6 +6,7 @@ tokens is a function of all of them, read back from its cells, so that a wrong c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class ToyContext(FakeContext):
     has_states: bool = False
     num_layers: int = 1
     width: int = 1
-    num_decodes: int = 0
+    seconds: float = 0.0  # that a decode takes
     said: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -64,7 +65,7 @@ class ToyContext(FakeContext):
     def decode(self, rows: list[Row], layers: frozenset[int] = frozenset()) -> bool:
         if not super().decode(rows):
             return False
-        self.num_decodes += 1
+        time.sleep(self.seconds)
         wanted = {index: row for index, row in enumerate(rows) if row.wants_logits}
         assert len(wanted) <= self.max_outputs
         self.said = {
@@ -125,7 +126,7 @@ class ToySampler:
 
 
 class ToyEngine(Engine):
-    """An engine on a table; `context` shows its cells. Needs `ToySampler` as the engine's sampler."""
+    """An engine on a table; `context` shows its cells. It draws by `ToySampler` only."""
 
     def __init__(
         self,

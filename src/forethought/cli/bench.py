@@ -15,7 +15,13 @@ from forethought.bench.engine import as_record, bench_search, bench_speed
 from forethought.bench.search import Method, Run, Summary, compare, summarise
 from forethought.chains import load_problems
 from forethought.cli.live import wide_console
-from forethought.cli.opening import PAIR, open_models, pair_options
+from forethought.cli.opening import (
+    PAIR,
+    gamma_option,
+    open_models,
+    pair_options,
+    speculating_target,
+)
 from forethought.cli.options import engine_config, search_config, search_options
 from forethought.evaluators.registry import (
     DEFAULT_EVALUATOR,
@@ -80,6 +86,7 @@ def engine(names: tuple[str, ...], rounds: int, **options: Any) -> None:
 @click.option("--alone/--no-alone", default=True, help="Run the target alone, too.")
 @click.option("--limit", default=20, show_default=True, help="Problems to take from the file.")
 @pair_options
+@gamma_option
 @search_options
 def search(path: Path, limit: int, alone: bool, specs: tuple[str, ...], **options: Any) -> None:
     """SpecSearch under each evaluator, and the target searching alone under the first one."""
@@ -90,7 +97,7 @@ def search(path: Path, limit: int, alone: bool, specs: tuple[str, ...], **option
     with open_models(PAIR, options, with_states=with_states) as opened:
         methods = [Method(build_evaluator(spec, opened.parts)) for spec in specs]
         methods += [Method(methods[0].evaluator, is_alone=True)] if alone else []
-        draft, target = opened.models["draft"], opened.models["target"]
+        draft, target = opened.models["draft"], speculating_target(opened, options["gamma"])
         for run in compare(problems, draft, target, config=config, methods=methods):
             runs.append(run)
             mark = "right" if run.is_right else "wrong"
@@ -103,7 +110,8 @@ def search(path: Path, limit: int, alone: bool, specs: tuple[str, ...], **option
     for one, ratio in zip(summaries[:-1], ratios, strict=True):
         click.echo(f"{one.method} against {baseline.method} (ratio of sums): {ratio:.2f}")
     figures = {"summaries": [asdict(s) for s in summaries], "speed_ups": ratios}
-    click.echo(json.dumps({**figures, "settings": asdict(config), "versions": versions()}))
+    settings = {**asdict(config), "gamma": options["gamma"]}
+    click.echo(json.dumps({**figures, "settings": settings, "versions": versions()}))
 
 
 def _search_table(summaries: list[Summary]) -> Table:
