@@ -542,9 +542,7 @@ def test_the_target_writes_with_as_many_proposals_as_the_option_says(
 
     def speculating(opened: Opened, gamma: str) -> Any:
         gammas.append(gamma)
-        return CountedModel(
-            lambda *_: "spoken for \\boxed{5}", name="large", judge=lambda _: [0.9, 0.1]
-        )
+        return CountedModel(lambda *_: "spoken for V=0.9 \\boxed{5}", name="large")
 
     monkeypatch.setattr("forethought.cli.solve.speculating_target", speculating)
     for arguments in ([], ["--gamma", "auto"], ["--gamma", "5"]):
