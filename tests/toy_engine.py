@@ -142,8 +142,9 @@ class ToyEngine(Engine):
         self._adapter = None
         self.plan = MemoryPlan(cells, 0, 0, 0, offloaded=False)
         sequences, rows = 2 * self.config.max_sequences, self.config.batch_tokens
-        self.context: Any = ToyContext(cells, sequences, num_rows=rows, table=model)
-        self._context = self.context
+        self.context = ToyContext(cells, sequences, num_rows=rows, table=model)
+        context: Any = self.context
+        self._context = context
         vocabulary: Any = ToyVocabulary(fingerprint)
         self._vocabulary = vocabulary
-        self._worker = Worker(self.name, self.context, vocabulary, self.config)
+        self._worker = Worker(self.name, context, vocabulary, self.config)
