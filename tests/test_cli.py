@@ -555,6 +555,24 @@ def test_models_and_their_placement_are_options(
     assert desk.opened == [("a", "b.gguf", "q4_0", placement)]
 
 
+def test_the_target_writes_with_as_many_proposals_as_the_option_says(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gammas = []
+
+    def speculating(opened: Opened, gamma: str) -> Any:
+        gammas.append(gamma)
+        return CountedModel(lambda *_: "spoken for V=0.9 \\boxed{5}", name="large")
+
+    monkeypatch.setattr("forethought.cli.solve.speculating_target", speculating)
+    for arguments in ([], ["--gamma", "auto"], ["--gamma", "5"]):
+        _, found = solution(capsys, "How many?", *arguments)
+        assert found.answer == "5"
+    assert gammas == ["0", "auto", "5"]
+    assert desk.questions == []
+    assert "'17' is not one of" in fails(capsys, "solve", "How many?", "--gamma", "17")[1]
+
+
 # Thresholds across runs
 
 

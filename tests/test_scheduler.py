@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from typing import cast
 
+import numpy as np
 import pytest
 from fake_context import FakeContext
+from test_rejection import given
 
 from forethought.config import SamplingParams
 from forethought.engine.cache import PrefixCache
 from forethought.engine.context import Context, Row
+from forethought.engine.rejection import Proposal, Verify
 from forethought.engine.request import Request, Sequence
 from forethought.engine.scheduler import Scheduler, prefill_rows
 
@@ -78,6 +81,7 @@ class ReadMany:
     """Wants the last `counts[i]` rows of prompt i."""
 
     layer = None
+    draws = False
 
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts
@@ -85,7 +89,7 @@ class ReadMany:
     def num_rows(self, index: int) -> int:
         return self.counts[index]
 
-    def row(self, context: Context, row: int, place: tuple[int, int]) -> None: ...
+    def row(self, context: Context, row: int, index: int, before: list[None]) -> None: ...
 
     def result(self, rows: list[object]) -> list[object]:
         return rows
@@ -179,6 +183,25 @@ def test_prefixes_out_of_use_go_once_too_many_cells_are_used() -> None:
         cache.retire(sequence, [number] * 4)
         assert len(context.cells) == min(4 * (number + 1), 8)
     assert {cell.token for cell in context.cells} == {3, 4}
+
+
+@pytest.mark.parametrize(("prompt", "is_gone_on_from"), [([1, 2, 3, 8], True), ([1, 2, 9], False)])
+def test_guesses_go_once_a_prompt_goes_on_from_before_them(
+    prompt: list[int], is_gone_on_from: bool
+) -> None:
+    context = FakeContext(num_cells=100, num_sequences=8)
+    scheduler, _ = make_scheduler(context)
+    proposals = [[Proposal(token, given({token: 1.0})) for token in (4, 5)]]
+    ask = Verify(SamplingParams(), proposals, [np.zeros((3, 2))])
+    verifying = Sequence(Request([[]], None, ask), 0, [1, 2, 3, 4, 5])
+    scheduler.waiting.append(verifying)
+    step(scheduler, context)
+    scheduler.retire(verifying)
+    (next_one,) = submit(scheduler, [prompt])
+    step(scheduler, context)
+    assert next_one.num_cached == len(prompt) - 1
+    scheduler.retire(next_one)
+    assert ({4, 5} & {cell.token for cell in context.cells} == set()) is is_gone_on_from
 
 
 def test_a_budget_that_cuts_the_trie_leaves_no_gaps() -> None:

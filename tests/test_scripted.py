@@ -12,8 +12,8 @@ import pytest
 
 from forethought.config import EngineConfig, SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
+from forethought.engine.continuation import stop_position
 from forethought.engine.radix import RadixTree
-from forethought.engine.request import stop_position
 from forethought.engine.scripted import cut_reply
 from forethought.errors import ConfigError, PromptTooLong
 from forethought.model import Message, Model, RunStopped, Scope, Usage, current_scope, run_scope

@@ -17,7 +17,8 @@ from rich.progress import Progress as Bars
 from forethought.bench.scoring import Progress
 from forethought.cli.options import engine_config, engine_options
 from forethought.config import EngineConfig, require
-from forethought.engine import Engine, EngineStats
+from forethought.engine import Engine, EngineStats, SpeculativeModel
+from forethought.engine.gamma import MAX_GAMMA
 from forethought.engine.torch_reader import TorchReader
 from forethought.evaluators.registry import Parts, Role
 from forethought.model import Model, Reader
@@ -65,6 +66,32 @@ def pair_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def gamma_option(command: Command) -> Command:
+    """Whether the draft also proposes single tokens to the target; see `speculating_target`."""
+    return click.option(
+        "--gamma",
+        type=click.Choice(("auto", *map(str, range(MAX_GAMMA + 1)))),
+        default="0",
+        show_default=True,
+        help="Tokens that the draft proposes at once while the target writes; 0 is off.",
+    )(command)
+
+
+def speculating_target(opened: Opened, gamma: str) -> Served:
+    """The target as a search's writer: alone where `gamma` is "0", else with the draft proposing so
+    many tokens, or as many as pay ("auto").
+
+    Raises:
+        ConfigError: the pair cannot exchange tokens.
+    """
+    draft, target = opened.models["draft"], opened.models["target"]
+    if gamma == "0":
+        return target
+    assert isinstance(draft, Engine)
+    assert isinstance(target, Engine)
+    return SpeculativeModel(target, draft, gamma=None if gamma == "auto" else int(gamma))
 
 
 @contextmanager

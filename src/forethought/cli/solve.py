@@ -14,7 +14,13 @@ from typing import Any
 import click
 
 from forethought.cli.live import LiveTree, PlainTree, print_solution
-from forethought.cli.opening import PAIR, open_models, pair_options
+from forethought.cli.opening import (
+    PAIR,
+    gamma_option,
+    open_models,
+    pair_options,
+    speculating_target,
+)
 from forethought.cli.options import search_config, search_options
 from forethought.evaluators import Cached
 from forethought.evaluators.registry import (
@@ -42,6 +48,7 @@ _ANSWERED, _LIMIT = 0, 3
 @click.option("--plain", is_flag=True, help="Lines instead of a live tree.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @pair_options
+@gamma_option
 @search_options
 def solve(question: str | None, path: Path | None, **options: Any) -> int:
     """Think about QUESTION (- reads standard input) and print the answer with its cost."""
@@ -60,7 +67,7 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
         cancel_on_interrupt(scope.cancel),
         view,
     ):
-        draft, target = opened.models["draft"], opened.models["target"]
+        draft, target = opened.models["draft"], speculating_target(opened, options["gamma"])
         evaluator = Cached(build_evaluator(spec, opened.parts))
         graph = spec_search(draft=draft, target=target, evaluator=evaluator, thresholds=store)
         view.watch(draft, target)

@@ -1,7 +1,8 @@
 """The KV cache's book-keeping: sequence ids, shared prefixes, and who gives way when it is full.
 
 A sequence id is *free*, *active* (a request decodes in it) or *idle* (it only holds a prefix that a
-later prompt may share). Idle ones are let go oldest first.
+later prompt may share). Idle ones are let go oldest first. One that ends in guesses, a draft's
+proposals, is let go as soon as another sequence has gone on from it with those that were right.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class PrefixCache:
         self._keep = context.num_cells if keep is None else keep
         self._tree = RadixTree()
         self._free = list(range(context.num_sequences - 1, -1, -1))
-        self._idle: dict[int, None] = {}  # insertion order is age
+        # insertion order is age; how many tokens are certain, where the last ones are guesses
+        self._idle: dict[int, int | None] = {}
+        self._superseded: set[int] = set()  # of the idle
         self._private: dict[int, int] = {}  # active: cells beyond what stands in the tree
 
     @property
@@ -35,7 +38,9 @@ class PrefixCache:
         None where every sequence id is active."""
         length, holder = self._tree.match(tokens)
         if holder in self._idle:  # used again: the youngest
-            self._idle[holder] = self._idle.pop(holder)
+            certain = self._idle[holder] = self._idle.pop(holder)
+            if certain is not None and length >= certain:
+                self._superseded.add(holder)
         if not self._free and not self._evict_one(spare=holder):
             return None
         sequence = self._free.pop()
@@ -62,14 +67,19 @@ class PrefixCache:
         self._tree.insert(sequence, tokens)
         self._private[sequence] = 0
 
-    def retire(self, sequence: int, tokens: list[int]) -> None:
-        """End an active sequence; its computed `tokens` stay shareable while there is room."""
+    def retire(self, sequence: int, tokens: list[int], *, num_certain: int | None = None) -> None:
+        """End an active sequence; its computed `tokens` stay shareable while there is room. Those
+        behind the first `num_certain` are guesses, where that is given."""
+        for stale in self._superseded:
+            del self._idle[stale]
+            self._release(stale)
+        self._superseded.clear()
         self.publish(sequence, tokens)
         del self._private[sequence]
         if not tokens or self._tree.is_shared(sequence):
             self._release(sequence)
         else:
-            self._idle[sequence] = None
+            self._idle[sequence] = num_certain
         self.make_room(self._context.num_cells - self._keep)
 
     def make_room(self, num_cells: int) -> bool:
@@ -89,6 +99,7 @@ class PrefixCache:
         if oldest is None:
             return False
         del self._idle[oldest]
+        self._superseded.discard(oldest)
         self._release(oldest)
         return True
 

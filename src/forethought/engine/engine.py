@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forethought.config import EngineConfig, SamplingParams, require, require_between
 from forethought.engine.context import Context
+from forethought.engine.continuation import Continuation
 from forethought.engine.plan import plan_engine
 from forethought.engine.reads import Read, ReadHidden, ReadProbs, ReadTokens
-from forethought.engine.request import Request
+from forethought.engine.rejection import Proposal, Propose, Verdict, Verify
+from forethought.engine.request import Request, Write
 from forethought.engine.states import FINAL
 from forethought.engine.template import ChatTemplate
 from forethought.engine.vocabulary import Vocabulary
 from forethought.engine.weights import Weights
 from forethought.engine.worker import EngineStats, Worker
 from forethought.errors import PromptTooLong
-from forethought.model import Completion, Message, Reading, current_scope, record_usage
+from forethought.model import (
+    NO_USAGE,
+    Completion,
+    Message,
+    Reading,
+    Usage,
+    current_scope,
+    record_usage,
+)
 
 
 class Engine:
@@ -83,8 +93,8 @@ class Engine:
     @property
     def vocabulary(self) -> str:
         """Fingerprint of the vocabulary: equal for models whose token ids mean the same."""
-        with self._worker.kept_open():
-            return self._vocabulary.fingerprint
+        with self.open_vocabulary() as vocabulary:
+            return vocabulary.fingerprint
 
     @property
     def context_size(self) -> int:
@@ -101,6 +111,12 @@ class Engine:
         """Numbers in a hidden state."""
         return self._context.width
 
+    @contextmanager
+    def open_vocabulary(self) -> Iterator[Vocabulary]:
+        """The vocabulary, whose memory is not freed while the block runs. Raises EngineClosed."""
+        with self._worker.kept_open():
+            yield self._vocabulary
+
     def stats(self) -> EngineStats:
         """Counts so far."""
         return self._worker.stats
@@ -108,18 +124,18 @@ class Engine:
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of `text`, no start token added; control tokens spelt out in it stay text
         unless `special`."""
-        with self._worker.kept_open():
-            return self._vocabulary.encode(text, special=special)
+        with self.open_vocabulary() as vocabulary:
+            return vocabulary.encode(text, special=special)
 
     def decode(self, tokens: list[int]) -> str:
         """Text of token ids."""
-        with self._worker.kept_open():
-            return self._vocabulary.decode(tokens)
+        with self.open_vocabulary() as vocabulary:
+            return vocabulary.decode(tokens)
 
     def start_tokens(self) -> list[int]:
         """The start token, where the model was trained with one."""
-        with self._worker.kept_open():
-            return self._vocabulary.start_tokens()
+        with self.open_vocabulary() as vocabulary:
+            return vocabulary.start_tokens()
 
     def chat(self, messages: list[Message]) -> list[int]:
         """Token ids of a conversation under the file's template, assistant turn opened."""
@@ -133,7 +149,33 @@ class Engine:
             PromptTooLong: a prompt leaves no room for a token in the context.
             DecodeError, EngineClosed: see `forethought.errors`.
         """
-        return self._ask(prompts, params)
+        return self._ask(prompts, params).results
+
+    def go_on(
+        self, prompts: list[list[int]], params: SamplingParams, written: list[Continuation]
+    ) -> list[Completion]:
+        """As `generate`, from what has been written after each prompt; usage is that of this call.
+
+        Each draws from the stream of its continuation's index.
+        """
+        return self._ask(prompts, params, written).results
+
+    def propose(
+        self, prompts: list[list[int]], ask: Propose
+    ) -> tuple[list[list[Proposal]], list[Usage]]:
+        """What this model, as a draft, would write next, with its distributions, and the cost of
+        each prompt's; fewer than asked for where it ended or the run was stopped. Raises as
+        `generate`."""
+        request = self._ask(prompts, ask)
+        return request.results, request.usages
+
+    def verify(self, prompts: list[list[int]], ask: Verify) -> tuple[list[list[Verdict]], list[Usage]]:
+        """The tokens that this model, as a target, puts in the place of each prompt's proposals,
+        which follow it, and the cost of each prompt's. Raises as `probs`."""
+        ends = [[one.token for one in proposals] for proposals in ask.proposals]
+        extended = [prompt + end for prompt, end in zip(prompts, ends, strict=True)]
+        request = self._ask(extended, ask)
+        return request.results, request.usages
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """Probability that the next token is one of each choice's ids: one row per prompt.
@@ -143,7 +185,7 @@ class Engine:
             PromptTooLong, DecodeError, EngineClosed: as `generate`.
         """
         require(bool(choices) and all(choices), "probs needs at least one token id per choice")
-        return self._ask(prompts, ReadProbs(choices))
+        return self._ask(prompts, ReadProbs(choices)).results
 
     def hidden(
         self, prompts: list[list[int]], *, layer: int | None = None
@@ -160,7 +202,7 @@ class Engine:
         )
         if layer is not None:
             require_between("layer", layer, (1, self.num_layers))
-        return self._ask(prompts, ReadHidden(FINAL if layer is None else layer))
+        return self._ask(prompts, ReadHidden(FINAL if layer is None else layer)).results
 
     def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
         """How the model meets the last `counts[i]` tokens of prompt i.
@@ -173,7 +215,7 @@ class Engine:
         for prompt, count in zip(prompts, counts, strict=True):
             require_between("count", count, (1, len(prompt) - 1))
         ends = [prompt[-count:] for prompt, count in zip(prompts, counts, strict=True)]
-        return self._ask([prompt[:-1] for prompt in prompts], ReadTokens(ends))
+        return self._ask([prompt[:-1] for prompt in prompts], ReadTokens(ends)).results
 
     def close(self) -> None:
         """Finish the step in hand, fail what waits, free all memory; safe to call twice."""
@@ -185,22 +227,33 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, prompts: list[list[int]], ask: SamplingParams | Read) -> list[Any]:
+    def check(self, prompts: list[list[int]]) -> None:
+        """Refuse prompts that are empty or leave no room in the context. Raises PromptTooLong."""
         for prompt in prompts:
             if not 0 < len(prompt) < self.context_size:
                 raise PromptTooLong(
                     f"a prompt of {len(prompt)} tokens does not fit the context of {self.name} "
                     f"({self.context_size} tokens): shorten it or raise context_size (--context)"
                 )
+
+    def _ask(
+        self,
+        prompts: list[list[int]],
+        ask: Write | Read,
+        written: list[Continuation] | None = None,
+    ) -> Request:
+        """The request, served."""
+        self.check(prompts)
+        request = Request(prompts, current_scope(), ask, written or [])
         if not prompts:
-            return []
-        request = Request(prompts, current_scope(), ask)
+            return request
         self._worker.submit(request)
         try:
-            return request.future.result()
+            request.future.result()
         finally:
             request.is_abandoned = True  # nobody waits any more, should an interrupt have ended it
-            record_usage(self.name, request.usage)
+            record_usage(self.name, sum(request.usages, NO_USAGE))
+        return request
 
 
 def _close(reference: weakref.ref[Engine]) -> None:

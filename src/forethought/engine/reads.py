@@ -16,17 +16,19 @@ from forethought.model import Reading
 
 class Read(Protocol):
     """`layer` is the hidden layer that decodes must hand out: None for none, 0 for the final norm,
-    else a block from 1."""
+    else a block from 1. `draws` says that the result is a list of tokens which were drawn."""
 
     @property
     def layer(self) -> int | None: ...
+    @property
+    def draws(self) -> bool: ...
 
     def num_rows(self, index: int) -> int:
         """Of how many of prompt `index`'s last tokens the rows are read."""
         ...
 
-    def row(self, context: Context, row: int, place: tuple[int, int]) -> Any:
-        """What batch row `row` says; `place` is the prompt's index and the row's number in it."""
+    def row(self, context: Context, row: int, index: int, before: list[Any]) -> Any:
+        """What batch row `row` of prompt `index` says; `before` is what those before it said."""
         ...
 
     def result(self, rows: list[Any]) -> Any:
@@ -40,12 +42,13 @@ class ReadProbs:
 
     choices: list[list[int]]
     layer: None = None
+    draws: bool = False
 
     def num_rows(self, index: int) -> int:
         """The last row only."""
         return 1
 
-    def row(self, context: Context, row: int, place: tuple[int, int]) -> list[float]:
+    def row(self, context: Context, row: int, index: int, before: list[Any]) -> list[float]:
         """One probability per choice."""
         weights = np.exp(log_softmax(context.logits(row)))
         return [float(weights[ids].sum()) for ids in self.choices]
@@ -60,12 +63,13 @@ class ReadHidden:
     """The state of the last token at `layer`."""
 
     layer: int
+    draws: bool = False
 
     def num_rows(self, index: int) -> int:
         """The last row only."""
         return 1
 
-    def row(self, context: Context, row: int, place: tuple[int, int]) -> NDArray[np.float32]:
+    def row(self, context: Context, row: int, index: int, before: list[Any]) -> NDArray[np.float32]:
         """The state as a vector."""
         return context.state(row, self.layer)
 
@@ -80,19 +84,19 @@ class ReadTokens:
 
     ends: list[list[int]]
     layer: None = None
+    draws: bool = False
 
     def num_rows(self, index: int) -> int:
         """One row before each token of the end."""
         return len(self.ends[index])
 
-    def row(self, context: Context, row: int, place: tuple[int, int]) -> Reading:
+    def row(self, context: Context, row: int, index: int, before: list[Any]) -> Reading:
         """How the token after this row is met."""
-        index, number = place
         logs = log_softmax(context.logits(row))
         entropy = -float(np.dot(np.exp(logs), logs))
         # KL(uniform || p) = -log V - mean log p
         certainty = -float(np.log(len(logs)) + logs.mean())
-        return Reading(float(logs[self.ends[index][number]]), entropy, max(0.0, certainty))
+        return Reading(float(logs[self.ends[index][len(before)]]), entropy, max(0.0, certainty))
 
     def result(self, rows: list[Reading]) -> list[Reading]:
         """All of them, in order."""

@@ -9,38 +9,52 @@ from typing import Any
 
 from forethought.config import SamplingParams
 from forethought.engine.context import Context
+from forethought.engine.continuation import Continuation
 from forethought.engine.reads import Read, token_logprob
+from forethought.engine.rejection import Proposal, Propose, Verify
 from forethought.engine.sampler import Sampler
 from forethought.engine.vocabulary import Vocabulary
-from forethought.model import (
-    NO_USAGE,
-    Completion,
-    FinishReason,
-    RunStopped,
-    Scope,
-    StopReason,
-    Usage,
-)
+from forethought.model import NO_USAGE, FinishReason, RunStopped, Scope, StopReason, Usage
+
+Write = SamplingParams | Propose
 
 
 @dataclass(slots=True)
 class Request:
     """A batch of prompts that is answered as a whole: by completions where `ask` says how to
-    sample, by what is read off their rows otherwise. `results` has one entry per prompt, in order.
+    sample, by proposals where it says so of a draft, by what is read off their rows otherwise.
+
+    `written` are the continuations that prompts go on from, where they do not begin anew. `results`
+    and `usages` have one entry per prompt, in order.
     """
 
     prompts: list[list[int]]
     scope: Scope | None
-    ask: SamplingParams | Read
+    ask: Write | Read
+    written: list[Continuation] = field(default_factory=list)
     future: Future[list[Any]] = field(default_factory=Future)
     results: list[Any] = field(init=False)
+    usages: list[Usage] = field(init=False)
     is_abandoned: bool = False
-    usage: Usage = NO_USAGE
     _num_open: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.results = [None] * len(self.prompts)
+        self.usages = [NO_USAGE] * len(self.prompts)
         self._num_open = len(self.prompts)
+
+    @property
+    def writes(self) -> bool:
+        """Whether tokens are to be sampled one after another."""
+        return isinstance(self.ask, Write)
+
+    def sequences(self) -> list[Sequence]:
+        """One for each prompt, to be served."""
+        written = self.written or [Continuation(index) for index in range(len(self.prompts))]
+        return [
+            Sequence(self, index, [*prompt, *text.tokens], written=text)
+            for index, (prompt, text) in enumerate(zip(self.prompts, written, strict=True))
+        ]
 
     def stop_reason(self) -> StopReason | None:
         """Why the run that asks must stop now, or None."""
@@ -74,8 +88,8 @@ class Sequence:
     tokens: list[int]
     id: int = -1
     num_computed: int = 0
-    sampled: list[int] = field(default_factory=list)
-    data: bytes = b""
+    written: Continuation = field(default_factory=Continuation)
+    proposals: list[Proposal] = field(default_factory=list)
     rows_read: list[Any] = field(default_factory=list)
     num_sampled: int = 0
     num_prefilled: int = 0
@@ -86,6 +100,11 @@ class Sequence:
     logprob: float = 0.0
 
     @property
+    def sampled(self) -> list[int]:
+        """What was sampled and kept, now and before."""
+        return self.written.tokens
+
+    @property
     def is_prefilling(self) -> bool:
         """Whether more than the newest token waits to be computed."""
         return self.num_computed < len(self.tokens) - 1 or not self.sampled
@@ -94,14 +113,25 @@ class Sequence:
     def first_wanted(self) -> int:
         """The first position whose logits are wanted; all later ones are wanted too."""
         ask = self.request.ask
-        count = 1 if isinstance(ask, SamplingParams) else ask.num_rows(self.index)
+        count = 1 if isinstance(ask, Write) else ask.num_rows(self.index)
         return len(self.tokens) - count
+
+    @property
+    def num_guessed(self) -> int:
+        """How many of the last tokens are a draft's proposals, which may turn out wrong."""
+        ask = self.request.ask
+        if isinstance(ask, Verify):
+            return len(ask.proposals[self.index])
+        return len(self.sampled) if isinstance(ask, Propose) else 0
 
     @property
     def params(self) -> SamplingParams:
         """How to sample."""
-        assert isinstance(self.request.ask, SamplingParams)
-        return self.request.ask
+        ask = self.request.ask
+        if isinstance(ask, Propose):
+            return ask.params[self.index]
+        assert isinstance(ask, SamplingParams)
+        return ask
 
     @property
     def usage(self) -> Usage:
@@ -110,49 +140,46 @@ class Sequence:
 
     def sample(self, context: Context, row: int) -> int:
         """Draw the next token; the sampler is made at the first draw."""
+        ask = self.request.ask
+        if isinstance(ask, Propose):
+            logits = context.logits(row)
+            self.proposals.append(ask.proposal(logits, self.index, len(self.proposals)))
+            return self.proposals[-1].token
         if self.sampler is None:
-            self.sampler = Sampler(self.params, self.index)
+            self.sampler = Sampler(self.params, self.written.index)
         token = self.sampler.sample(context.handle, row)
         if self.params.logprob:
-            self.logprob += token_logprob(context.logits(row), token)
+            self.logprob = token_logprob(context.logits(row), token)
         return token
 
     def read(self, read: Read, context: Context, row: int) -> bool:
         """Take what a row says; True when it was the last one and the result is complete."""
-        place = (self.index, len(self.rows_read))
-        self.rows_read.append(read.row(context, row, place))
-        return len(self.rows_read) == read.num_rows(self.index)
+        self.rows_read.append(read.row(context, row, self.index, self.rows_read))
+        is_complete = len(self.rows_read) == read.num_rows(self.index)
+        if is_complete and read.draws:
+            self.num_sampled = len(read.result(self.rows_read))
+        return is_complete
 
     def accept(self, token: int, vocabulary: Vocabulary) -> FinishReason | None:
         """Append a sampled token; the reason to finish, if it is one."""
-        params = self.params
         self.num_sampled += 1
-        if vocabulary.is_end(token):
-            return "eos"
-        num_known = len(self.data)
-        self.tokens.append(token)
-        self.sampled.append(token)
-        self.data += vocabulary.piece(token)
-        if stop_position(self.data, params, num_known) is not None:
-            return "stop"
-        return "length" if len(self.sampled) >= params.max_tokens else None
+        reason = self.written.add(token, self.params, vocabulary, logprob=self.logprob)
+        if reason != "eos":
+            self.tokens.append(token)
+        return reason
 
     def finish(self, reason: FinishReason, vocabulary: Vocabulary) -> None:
-        """Deliver the completion as it stands."""
-        params = self.params
-        tokens, data = self.sampled, self.data
-        if reason not in ("stop", "eos"):
-            tokens = vocabulary.whole_characters(tokens)
-            data = vocabulary.to_bytes(tokens)
-        cut = stop_position(data, params, 0) if reason == "stop" and not params.keep_stop else None
-        text = data[:cut].decode("utf-8", "replace")
-        logprob = self.logprob / max(1, self.num_sampled) if params.logprob else None
-        self.request.deliver(self.index, Completion(text, tokens, reason, self.usage, logprob))
+        """Deliver the completion, or the proposals, as they stand."""
+        if isinstance(self.request.ask, Propose):
+            self.request.deliver(self.index, self.proposals)
+        else:
+            completion = self.written.completed(reason, self.params, vocabulary, self.usage)
+            self.request.deliver(self.index, completion)
         self.close()
 
     def stop(self, reason: StopReason, vocabulary: Vocabulary) -> None:
         """Give up because the run stopped: a partial completion, or no reading at all."""
-        if isinstance(self.request.ask, SamplingParams):
+        if self.request.writes:
             self.finish(reason, vocabulary)
         else:
             self.request.fail(RunStopped(reason))
@@ -160,7 +187,7 @@ class Sequence:
     def deliver_read(self) -> None:
         """Deliver what was read."""
         ask = self.request.ask
-        assert not isinstance(ask, SamplingParams)
+        assert not isinstance(ask, Write)
         self.request.deliver(self.index, ask.result(self.rows_read))
 
     def close(self) -> None:
@@ -168,17 +195,3 @@ class Sequence:
         if self.sampler is not None:
             self.sampler.close()
             self.sampler = None
-
-
-def stop_position(data: bytes, params: SamplingParams, num_known: int) -> int | None:
-    """Where the first stop string begins in `data`; `num_known` bytes were searched before.
-
-    With `keep_stop`, stop strings within the leading white space do not count.
-    """
-    if not params.stop:
-        return None
-    start = len(data) - len(data.lstrip()) if params.keep_stop else 0
-    stops = [stop.encode() for stop in params.stop]
-    reach = max(map(len, stops)) - 1
-    found = [data.find(stop, max(start, num_known - reach)) for stop in stops]
-    return min((position for position in found if position >= 0), default=None)

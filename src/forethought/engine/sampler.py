@@ -1,4 +1,4 @@
-"""llama.cpp's sampler chains, one per sequence."""
+"""llama.cpp's sampler chains: one per sequence to draw with, and one that only filters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ class Sampler:
 
     def __init__(self, params: SamplingParams, index: int) -> None:
         library = llama()
-        self._chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
-        for link in _links(params, index):
-            library.llama_sampler_chain_add(self._chain, link)
+        if params.temperature == 0:
+            self._chain = _chain([library.llama_sampler_init_greedy()])
+        else:
+            self._chain = filtering_chain(params)
+            draw = library.llama_sampler_init_dist(stream_seed(params.seed, index))
+            library.llama_sampler_chain_add(self._chain, draw)
 
     def sample(self, context: Any, row: int) -> int:
         """The next token after batch row `row` of the context's last decode."""
@@ -29,11 +32,11 @@ class Sampler:
             self._chain = None
 
 
-def _links(params: SamplingParams, index: int) -> list[Any]:
-    """The chain in llama.cpp's own order: filters, then temperature, then the draw."""
+def filtering_chain(params: SamplingParams) -> Any:
+    """A chain in llama.cpp's own order, filters, then temperature, without the draw; its owner
+    frees it. Temperature 0 is the greedy sampler's, not a filter's."""
+    assert params.temperature > 0, params
     library = llama()
-    if params.temperature == 0:
-        return [library.llama_sampler_init_greedy()]
     links = []
     if params.top_k > 0:
         links.append(library.llama_sampler_init_top_k(params.top_k))
@@ -42,8 +45,15 @@ def _links(params: SamplingParams, index: int) -> list[Any]:
     if params.min_p > 0:
         links.append(library.llama_sampler_init_min_p(params.min_p, 1))
     links.append(library.llama_sampler_init_temp(params.temperature))
-    links.append(library.llama_sampler_init_dist(stream_seed(params.seed, index)))
-    return links
+    return _chain(links)
+
+
+def _chain(links: list[Any]) -> Any:
+    library = llama()
+    chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+    for link in links:
+        library.llama_sampler_chain_add(chain, link)
+    return chain
 
 
 def stream_seed(seed: int, index: int) -> int:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from forethought.config import SamplingParams
 from forethought.engine.cache import PrefixCache
 from forethought.engine.context import Row
 from forethought.engine.radix import common_prefix
-from forethought.engine.request import Sequence
+from forethought.engine.request import Sequence, Write
 
 
 class Scheduler:
@@ -80,7 +79,7 @@ class Scheduler:
     def layers(self) -> frozenset[int]:
         """Hidden layers that active sequences are to be read at."""
         asks = (sequence.request.ask for sequence in self.active.values())
-        layers = (None if isinstance(ask, SamplingParams) else ask.layer for ask in asks)
+        layers = (None if isinstance(ask, Write) else ask.layer for ask in asks)
         return frozenset(layer for layer in layers if layer is not None)
 
     def due(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
@@ -100,7 +99,9 @@ class Scheduler:
         """Take a finished sequence out; its computed prefix stays shareable."""
         if sequence.id >= 0:
             del self.active[sequence.id]
-            self._cache.retire(sequence.id, sequence.tokens[: sequence.num_computed])
+            tokens, guessed = sequence.tokens[: sequence.num_computed], sequence.num_guessed
+            num_certain = len(sequence.tokens) - guessed if guessed else None
+            self._cache.retire(sequence.id, tokens, num_certain=num_certain)
         else:
             self.waiting.remove(sequence)
 

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from forethought.config import EngineConfig, SamplingParams
+from forethought.config import EngineConfig
 from forethought.engine.cache import PrefixCache
 from forethought.engine.context import Context, Row
-from forethought.engine.request import Request, Sequence
+from forethought.engine.request import Request, Sequence, Write
 from forethought.engine.scheduler import Scheduler
 from forethought.engine.vocabulary import Vocabulary
 from forethought.errors import DecodeError, EngineClosed
@@ -98,8 +98,7 @@ class Worker:
             request = self._inbox.get()
             if request is None:
                 return False
-            for index, prompt in enumerate(request.prompts):
-                self._scheduler.waiting.append(Sequence(request, index, list(prompt)))
+            self._scheduler.waiting.extend(request.sequences())
         return True
 
     def _drop_stopped(self) -> None:
@@ -133,21 +132,21 @@ class Worker:
     def _settle(self, sequence: Sequence) -> None:
         """Take a sequence out and count what it has cost, before its caller is told."""
         self._scheduler.retire(sequence)
-        sequence.request.usage += sequence.usage
+        sequence.request.usages[sequence.index] = sequence.usage
         self.stats = EngineStats(self.stats.usage + sequence.usage)
 
     def _hand_out(self, rows: list[Row]) -> None:
         """Draw tokens, and read what the rows say, where their logits are wanted."""
         started = time.perf_counter()
         due = self._scheduler.due(rows)
-        drawing = [(s, row) for s, row in due if isinstance(s.request.ask, SamplingParams)]
+        drawing = [(s, row) for s, row in due if s.request.writes]
         # draws of one step are independent, and llama.cpp lets go of the GIL
         tokens = self._samplers.map(lambda d: d[0].sample(self._context, d[1]), drawing)
         draws = list(zip(drawing, tokens, strict=True))
         read = [
             sequence
             for sequence, row in due
-            if not isinstance(sequence.request.ask, SamplingParams)
+            if not isinstance(sequence.request.ask, Write)
             and sequence.read(sequence.request.ask, self._context, row)
         ]
         share = (time.perf_counter() - started) / max(1, len(due))
