@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from forethought.batch import Asker, answer_all
-from forethought.cli.opening import PAIR, open_models, pair_options, progress_bars
+from forethought.cli.opening import (
+    PAIR,
+    gamma_option,
+    open_models,
+    pair_options,
+    progress_bars,
+    speculating_target,
+)
 from forethought.cli.options import search_config, search_options
 from forethought.cli.solve import cancel_on_interrupt
 from forethought.evaluators import Cached
@@ -43,6 +50,7 @@ _DONE, _STOPPED, _FAILED = 0, 1, 3
     "--evaluator", "spec", default=DEFAULT_EVALUATOR, show_default=True, help="evaluators list"
 )
 @pair_options
+@gamma_option
 @search_options
 def batch(source: str, out: Path, concurrency: int, **options: Any) -> int:
     """Answer the questions in FILE (- reads standard input), JSON Lines; docs/batch.md.
@@ -60,7 +68,7 @@ def batch(source: str, out: Path, concurrency: int, **options: Any) -> int:
         cancel_on_interrupt(scope.cancel),
         progress_bars() as start,
     ):
-        draft, target = opened.models["draft"], opened.models["target"]
+        draft, target = opened.models["draft"], speculating_target(opened, options["gamma"])
         evaluator = Cached(build_evaluator(spec, opened.parts))
         graph = spec_search(draft=draft, target=target, evaluator=evaluator, thresholds=store)
         asker = Asker(graph, config, concurrency, scope)

@@ -24,7 +24,7 @@ from forethought.bench.results import RunLog, opened_log
 from forethought.bench.systems import Bench, Entrant, Method, Writer, parse_methods
 from forethought.bench.tables import as_table
 from forethought.cli.live import wide_console
-from forethought.cli.opening import open_models, pair_options
+from forethought.cli.opening import gamma_option, open_models, pair_options, speculating_target
 from forethought.cli.options import engine_config, search_config, search_options
 from forethought.config import SearchConfig
 from forethought.evaluators.registry import (
@@ -53,6 +53,7 @@ _DEFAULT_METHODS = "target-greedy,draft-greedy,ar-beam,spec-search-beam"
 @click.option("--plots/--no-plots", default=True, help="Draw pictures; needs matplotlib.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @pair_options
+@gamma_option
 @search_options
 def systems(source: str, limit: int, names: str, spec: str, out: Path, **options: Any) -> None:
     """Compare methods on problems: accuracy, time, tokens, and how fast the pair could be.
@@ -84,7 +85,7 @@ def _settings(
     source: str, config: SearchConfig, methods: Sequence[Method], options: dict[str, Any]
 ) -> dict[str, Any]:
     """All that decides what a run does; the number of problems does not."""
-    names = ("draft", "target", "quant", "samples", "question_field", "answer_field")
+    names = ("draft", "target", "quant", "gamma", "samples", "question_field", "answer_field")
     return {
         "data": source,
         "methods": [{"label": one.label, "evaluator": one.spec} for one in methods],
@@ -123,6 +124,9 @@ def _ready(
                 store = stack.enter_context(SqliteThresholdStore(path))
             entrants.append(Entrant(method, evaluator or None, store))
         models: dict[Writer, Model] = dict(opened.models.items())
+        if any(method.system.writer == "speculating" for method in methods):
+            gamma = "auto" if options["gamma"] == "0" else options["gamma"]
+            models["speculating"] = speculating_target(opened, gamma)
         bench = Bench(models, config, options["samples"])
         click.echo("warming up", err=True)
         warm_up(bench, entrants)

@@ -169,7 +169,9 @@ class Engine:
         request = self._ask(prompts, ask)
         return request.results, request.usages
 
-    def verify(self, prompts: list[list[int]], ask: Verify) -> tuple[list[list[Verdict]], list[Usage]]:
+    def verify(
+        self, prompts: list[list[int]], ask: Verify
+    ) -> tuple[list[list[Verdict]], list[Usage]]:
         """The tokens that this model, as a target, puts in the place of each prompt's proposals,
         which follow it, and the cost of each prompt's. Raises as `probs`."""
         ends = [[one.token for one in proposals] for proposals in ask.proposals]
