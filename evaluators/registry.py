@@ -30,9 +30,10 @@ from forethought.evaluators.judge import Judge
 from forethought.evaluators.likelihood import Likelihood
 from forethought.evaluators.probe import load_probe
 from forethought.evaluators.small_prm import SmallPrm, check_small_prm
-from forethought.evaluators.trained import shipped
+from forethought.evaluators.trained import shipped, ships
 from forethought.model import Reader
 from forethought.prompts import (
+    MATH,
     MATH_PSA,
     MATH_SHEPHERD,
     QWEN_MATH_PRM,
@@ -45,7 +46,7 @@ from forethought.prompts import (
 
 Role = Literal["draft", "target"]
 _ROLES: Final = get_args(Role)
-DEFAULT_EVALUATOR: Final = "judge"
+DEFAULT_EVALUATOR: Final = "auto"
 
 
 class Opens(Protocol):
@@ -86,7 +87,7 @@ class Entry:
     names another, and the spec's arguments, which `arguments` describes; the first `num_required`
     of them cannot be left out, and the last may hold colons. `needs` is what it needs beside the
     pair's weights, `cost` what a thought costs, both in words; `needs_states` says that it reads
-    hidden states.
+    hidden states. `asks_draft` says that it looks at the draft, too, whoever reads.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Entry:
     needs: str = ""
     reads_with: Role | None = "target"
     needs_states: bool = False
+    asks_draft: bool = False
     arguments: tuple[str, ...] = ()
     num_required: int = 0
 
@@ -134,7 +136,21 @@ def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
     return SmallPrm(parts.opens.adapted(reader, path))
 
 
+def _auto(parts: Parts, reader: Reader) -> Evaluator:
+    is_trained_for = parts.task.name == MATH.name  # what ships has read nothing else
+    if is_trained_for and parts.draft is not None and ships("prm", parts.draft):
+        return _small_prm(parts, parts.draft)
+    return Judge(reader, parts.task)
+
+
 ENTRIES: Final = (
+    Entry(
+        name="auto",
+        about="on math small-prm, where one ships for the draft; else judge",
+        build=_auto,
+        cost="as what it is",
+        asks_draft=True,
+    ),
     Entry(
         name="judge",
         about="the model's own yes or no to whether the step is correct",
@@ -229,7 +245,9 @@ def build_evaluator(spec: str, parts: Parts) -> Evaluator:
 
 def roles_needed(spec: str) -> set[Role]:
     """Whose weights `spec` reads with. Raises ConfigError as `build_evaluator`."""
-    return {member.role for member in _members(spec) if member.role is not None}
+    members = _members(spec)
+    asked: set[Role] = {"draft"} if any(member.entry.asks_draft for member in members) else set()
+    return asked | {member.role for member in members if member.role is not None}
 
 
 def roles_with_states(spec: str) -> set[Role]:
