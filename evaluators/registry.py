@@ -30,10 +30,11 @@ from forethought.evaluators.judge import Judge
 from forethought.evaluators.likelihood import Likelihood
 from forethought.evaluators.probe import load_probe
 from forethought.evaluators.small_prm import SmallPrm, check_small_prm
-from forethought.evaluators.trained import shipped
+from forethought.evaluators.trained import shipped, ships
 from forethought.evaluators.visible_tests import VisibleTests
 from forethought.model import Reader
 from forethought.prompts import (
+    MATH,
     MATH_PSA,
     MATH_SHEPHERD,
     QWEN_MATH_PRM,
@@ -46,7 +47,7 @@ from forethought.prompts import (
 
 Role = Literal["draft", "target"]
 _ROLES: Final = get_args(Role)
-DEFAULT_EVALUATOR: Final = "judge"
+DEFAULT_EVALUATOR: Final = "auto"
 
 
 class Opens(Protocol):
@@ -54,11 +55,9 @@ class Opens(Protocol):
 
     def model(self, file: str) -> Reader:
         """The model in a file."""
-        ...
 
     def adapted(self, base: Reader, adapter: Path) -> Reader:
         """The weights of `base` with a LoRA adapter applied."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +85,8 @@ class Entry:
     `build` gets the parts, the reader where `reads_with` names the role that reads unless the spec
     names another, and the spec's arguments, which `arguments` describes; the first `num_required`
     of them cannot be left out, and the last may hold colons. `needs` is what it needs beside the
-    pair's weights, `cost` what a thought costs, both in words; `needs_states` says that it reads
-    hidden states.
+    pair's weights, `cost` what a thought costs, in words; `needs_states`: it reads hidden states;
+    `asks_draft`: it looks at the draft, too, whoever reads.
     """
 
     name: str
@@ -97,6 +96,7 @@ class Entry:
     needs: str = ""
     reads_with: Role | None = "target"
     needs_states: bool = False
+    asks_draft: bool = False
     arguments: tuple[str, ...] = ()
     num_required: int = 0
 
@@ -135,7 +135,21 @@ def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
     return SmallPrm(parts.opens.adapted(reader, path))
 
 
+def _auto(parts: Parts, reader: Reader) -> Evaluator:
+    # what ships has read nothing but math
+    if parts.task.name == MATH.name and parts.draft and ships("prm", parts.draft):
+        return _small_prm(parts, parts.draft)
+    return Judge(reader, parts.task)
+
+
 ENTRIES: Final = (
+    Entry(
+        name="auto",
+        about="on math small-prm, where one ships for the draft; else judge",
+        build=_auto,
+        cost="as what it is",
+        asks_draft=True,
+    ),
     Entry(
         name="judge",
         about="the model's own yes or no to whether the step is correct",
@@ -216,7 +230,7 @@ _BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One part of a spec, taken to pieces."""
+    """One part of a spec."""
 
     entry: Entry
     arguments: tuple[str, ...]
@@ -237,7 +251,9 @@ def build_evaluator(spec: str, parts: Parts) -> Evaluator:
 
 def roles_needed(spec: str) -> set[Role]:
     """Whose weights `spec` reads with. Raises ConfigError as `build_evaluator`."""
-    return {member.role for member in _members(spec) if member.role is not None}
+    members = _members(spec)
+    asked = {member.role for member in members if member.role is not None}
+    return asked | {"draft"} if any(member.entry.asks_draft for member in members) else asked
 
 
 def roles_with_states(spec: str) -> set[Role]:
@@ -269,17 +285,15 @@ def _member(text: str) -> _Member:
     name, _, rest = body.partition(":")
     if name not in _BY_NAME:
         forms = ", ".join(entry.form for entry in ENTRIES)
-        raise ConfigError(
-            f"there is no evaluator {text!r}; known: {forms}; @min, @mean or @product takes all "
-            "steps, + joins several"
-        )
+        rest = "@min, @mean or @product takes all steps, + joins several"
+        raise ConfigError(f"there is no evaluator {text!r}; known: {forms}; {rest}")
     entry = _BY_NAME[name]
     role = entry.reads_with
-    num_parts = len(entry.arguments) + (role is not None)
-    arguments = rest.split(":", max(0, num_parts - 1)) if ":" in body else []
+    num_colons = max(0, len(entry.arguments) + (role is not None) - 1)
+    arguments = rest.split(":", num_colons) if ":" in body else []
     if role is not None and arguments and arguments[-1] in _ROLES:
         role = "draft" if arguments.pop() == "draft" else "target"
-    is_right_number = entry.num_required <= len(arguments) <= len(entry.arguments)
-    require(is_right_number and all(arguments), f"{text!r} is not of the form {entry.form}")
+    is_whole = entry.num_required <= len(arguments) <= len(entry.arguments) and all(arguments)
+    require(is_whole, f"{text!r} is not of the form {entry.form}")
     steps: dict[str, Steps] = {one: one for one in get_args(Steps)}
     return _Member(entry, tuple(arguments), role, steps[how])

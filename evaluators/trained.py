@@ -36,18 +36,30 @@ def check_base(info: Mapping[str, str], reader: Reader, file: Path) -> None:
         )
 
 
+def ships(kind: str, reader: Reader) -> bool:
+    """Whether a file of `kind` (`probe`, `prm`) ships for `reader`'s model."""
+    return _shipped(kind, reader) is not None
+
+
 def shipped(kind: str, reader: Reader) -> Path:
-    """The file of `kind` (`probe`, `prm`) that ships for `reader`'s model.
+    """The file of `kind` that ships for `reader`'s model.
 
     Raises:
         ModelFileError: none does.
     """
-    if isinstance(reader, FromFile):
-        folder = Path(__file__).parent / "shipped"
-        stem = f"{kind}-{weights_identity(reader.path)[:16]}"
-        for path in (folder / f"{stem}.safetensors", folder / f"{stem}.gguf"):
-            if path.is_file():
-                return path
-    raise ModelFileError(
-        f"no {kind} ships for {reader.name}: train one (forethought train {kind}) and name its file"
-    )
+    path = _shipped(kind, reader)
+    if path is None:
+        raise ModelFileError(
+            f"no {kind} ships for {reader.name}: train one (forethought train {kind}) and name its "
+            "file"
+        )
+    return path
+
+
+def _shipped(kind: str, reader: Reader) -> Path | None:
+    if not isinstance(reader, FromFile):
+        return None
+    stem = f"{kind}-{weights_identity(reader.path)[:16]}"
+    folder = Path(__file__).parent / "shipped"
+    files = (folder / f"{stem}.safetensors", folder / f"{stem}.gguf")
+    return next((path for path in files if path.is_file()), None)

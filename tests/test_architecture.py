@@ -208,20 +208,22 @@ def test_links_for_type_checkers_lead_to_the_folders_that_are_built() -> None:
 
 
 def test_files_that_are_no_code_are_packaged() -> None:
+    roots = (SOURCE, *(REPOSITORY / name for name in LINKED))
     data = {
-        path
-        for folder in (SOURCE, *(REPOSITORY / name for name in LINKED))
+        path.resolve()
+        for folder in roots
         for path in folder.rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     folders = {name: REPOSITORY / path for name, path in SETUPTOOLS["package-dir"].items()}
     packaged = {
-        path
+        path.resolve()
         for package, patterns in SETUPTOOLS["package-data"].items()
         for pattern in patterns
         for path in folders[package].glob(pattern)
     }
     assert data == packaged
+    assert sum(path.stat().st_size for path in data) < 20_000_000
 
 
 def in_a_fresh_python(code: str) -> str:

@@ -21,9 +21,16 @@ from forethought.engine import EngineStats, ScriptedModel
 from forethought.errors import ConfigError, UnknownModel
 from forethought.evaluators.calibration import read_calibration
 from forethought.evaluators.heads import Head, Layer, save_head
-from forethought.evaluators.registry import ENTRIES, Parts, Role, build_evaluator, roles_needed
+from forethought.evaluators.registry import (
+    DEFAULT_EVALUATOR,
+    ENTRIES,
+    Parts,
+    Role,
+    build_evaluator,
+    roles_needed,
+)
 from forethought.model import Reader
-from forethought.prompts import MATH
+from forethought.prompts import MATH, TASKS
 from forethought.thoughts import Source
 from forethought.training import ChainSampler, sample_chains
 
@@ -414,6 +421,7 @@ class Opener:
 @pytest.mark.parametrize(
     ("spec", "name", "roles"),
     [
+        ("auto", "judge:large", {"draft", "target"}),
         ("judge", "judge:large", {"target"}),
         ("judge:target", "judge:large", {"target"}),
         ("judge:draft", "judge:small", {"draft"}),
@@ -435,8 +443,8 @@ def test_what_a_spec_means(spec: str, name: str, roles: set[str]) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("", "there is no evaluator ''; known: judge"),
-        ("dice", "there is no evaluator 'dice'; known: judge"),
+        ("", "there is no evaluator ''; known: auto.*, judge"),
+        ("dice", "there is no evaluator 'dice'; known: auto.*, judge"),
         ("judge+dice", "there is no evaluator 'judge[+]dice'"),
         ("judge@median", "there is no evaluator 'judge@median'"),
         ("judge:", "'judge:' is not of the form judge"),
@@ -461,6 +469,32 @@ def test_a_model_that_is_not_open_is_named() -> None:
     with pytest.raises(ConfigError, match="judge reads with the draft"):
         build_evaluator("judge:draft", replace(PARTS, draft=None))
     assert build_evaluator("judge", replace(PARTS, draft=None)).name == "judge:large"
+
+
+class Adapts:
+    """An opener whose adapted models bear the adapter's name."""
+
+    def model(self, file: str) -> Reader:
+        raise AssertionError(file)
+
+    def adapted(self, base: Reader, adapter: Path) -> Reader:
+        return ScriptedModel(lambda *_: "", name=f"{base.name}+{adapter.stem}")
+
+
+def test_by_default_math_is_scored_by_the_small_prm_that_ships_for_the_draft(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = "forethought.evaluators.registry"
+    monkeypatch.setattr(
+        f"{registry}.ships", lambda *asked: (asked[0], asked[1].name) == ("prm", "small")
+    )
+    monkeypatch.setattr(f"{registry}.shipped", lambda kind, _: Path(f"{kind}-x.gguf"))
+    monkeypatch.setattr(f"{registry}.check_small_prm", lambda *_: None)
+    parts = replace(PARTS, opener=Adapts())
+    assert DEFAULT_EVALUATOR == "auto"
+    assert build_evaluator("auto", parts).name == "small-prm:small+prm-x"
+    assert build_evaluator("auto", replace(parts, task=TASKS["code"])).name == "judge:large"
+    assert build_evaluator("auto", replace(parts, draft=parts.target)).name == "judge:large"
 
 
 @pytest.mark.parametrize("file", ["c:/a+b/prm@1.gguf", "some+judged.gguf", "x@min.d/y.gguf"])

@@ -25,6 +25,7 @@ from forethought.training.labels import step_labels
 from forethought.training.prm import PrmConfig, make_examples
 from forethought.training.probe import HEAD_KINDS, Trial, _Recipe, compare_heads, train_probe
 from forethought.training.rollouts import add_rollouts
+from forethought.training.small_prm import telling
 
 RIGHT = "3 + 4 = 7.\n\nThe answer is \\boxed{7}.\n\nAnd so on."
 WRONG = "\n\n3 + 4 = 8.\n\nThe answer is \\boxed{8}."
@@ -289,3 +290,13 @@ def test_settings_of_the_small_prm_are_checked() -> None:
     for wrong in ({"rank": 0}, {"epochs": 0}, {"rate": 0.0}, {"alpha": 0.0}, {"batch_tokens": 0}):
         with pytest.raises(ConfigError, match=str(next(iter(wrong)))):
             PrmConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_of_solutions_that_all_end_alike_two_are_read() -> None:
+    mixed = [chain("mixed", is_right=number == 3) for number in range(4)]
+    wrong = [chain("hard", is_right=False) for _ in range(4)]
+    right = [replace(chain("hard"), source="target")]
+    kept = telling([*mixed, *wrong, *right])
+    assert [(one.question, one.is_right) for one in kept] == (
+        [("mixed", number == 3) for number in range(4)] + [("hard", False)] * 2 + [("hard", True)]
+    )

@@ -31,6 +31,8 @@ def load_base(path: Path) -> Any:
                 str(path.parent),
                 gguf_file=path.name,
                 dtype=torch.bfloat16,
+                # packed weights, which some machines would keep, let no gradient through
+                quantization_config=transformers.GgufConfig(dequantize=True),
                 trust_remote_code=False,
             )
     except (ValueError, NotImplementedError, KeyError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from forethought.training.base_model import load_base
 from forethought.training.prm import Example, PrmConfig, PrmTrainer, Progress, make_examples
 
 _HELD_OUT = 10  # one question in so many
+_ALIKE = 2  # of a question's chains that all end alike, so many are read
 
 
 def train_small_prm(
@@ -32,13 +34,14 @@ def train_small_prm(
 ) -> Ranking:
     """Train an adapter for the GGUF file `base` on nine tenths of the questions, judge it on the
     rest, and write it to `out` with what it is. Goes on from `out`'s checkpoint if there is one.
+    Of a question's chains of one source that all end alike, only the first two are read.
 
     Raises:
         ConfigError: too few questions, or a checkpoint of other settings.
         MissingExtra, ModelLoadError: see `forethought.training.base_model`.
     """
     held = [chain for chain in chains if _is_held_out(chain)]
-    kept = [chain for chain in chains if not _is_held_out(chain)]
+    kept = telling([chain for chain in chains if not _is_held_out(chain)])
     require(
         bool(held and kept), f"{len(chains)} chains are too few to hold questions out: add more"
     )
@@ -62,6 +65,19 @@ def train_small_prm(
         metadata={METADATA + key: value for key, value in info.items()},
     )
     return ranking
+
+
+def telling(chains: list[Chain]) -> list[Chain]:
+    """The chains without those that are one more of a kind: where all of a source's solutions of a
+    question are right, or all wrong, two of them say as much as many, and reading costs time."""
+    groups: dict[tuple[str, str], list[Chain]] = defaultdict(list)
+    for chain in chains:
+        groups[chain.question, chain.source].append(chain)
+    return [
+        chain
+        for group in groups.values()
+        for chain in (group if len({one.is_right for one in group}) > 1 else group[:_ALIKE])
+    ]
 
 
 def _is_held_out(chain: Chain) -> bool:
