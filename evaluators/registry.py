@@ -138,14 +138,15 @@ def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
 def _auto(parts: Parts, reader: Reader) -> Evaluator:
     # what ships has read nothing but math
     if parts.task.name == MATH.name and parts.draft and ships("prm", parts.draft):
-        return _small_prm(parts, parts.draft)
+        programs = Aggregate(Equations(), "min")  # one that does not hold spoils all after it
+        return Ensemble((_small_prm(parts, parts.draft), programs))
     return Judge(reader, parts.task)
 
 
 ENTRIES: Final = (
     Entry(
         name="auto",
-        about="on math small-prm, where one ships for the draft; else judge",
+        about="math: small-prm+equations@min, where one ships for the draft; else judge",
         build=_auto,
         cost="as what it is",
         asks_draft=True,

@@ -492,7 +492,9 @@ def test_by_default_math_is_scored_by_the_small_prm_that_ships_for_the_draft(
     monkeypatch.setattr(f"{registry}.check_small_prm", lambda *_: None)
     parts = replace(PARTS, opener=Adapts())
     assert DEFAULT_EVALUATOR == "auto"
-    assert build_evaluator("auto", parts).name == "small-prm:small+prm-x"
+    expected = build_evaluator("small-prm+equations@min", parts)
+    assert build_evaluator("auto", parts).name == expected.name
+    assert expected.name == "mean(small-prm:small+prm-x, min(equations))"
     assert build_evaluator("auto", replace(parts, task=TASKS["code"])).name == "judge:large"
     assert build_evaluator("auto", replace(parts, draft=parts.target)).name == "judge:large"
 

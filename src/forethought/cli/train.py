@@ -10,8 +10,9 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from forethought.bench.problems import is_code, read_problems
 from forethought.bench.quality import Ranking
-from forethought.chains import Chain, load_problems, read_chains
+from forethought.chains import Chain, read_chains
 from forethought.cli.live import wide_console
 from forethought.cli.opening import model_options, open_models, progress_bars
 from forethought.cli.options import engine_config
@@ -40,7 +41,7 @@ def train() -> None:
 
 
 @train.command("sample")
-@click.option("--data", type=_FILE, required=True, help="JSON Lines of question and answer.")
+@click.option("--data", "source", required=True, help="JSON Lines of problems, hf:NAME, gym:NAME.")
 @click.option("--limit", type=click.IntRange(1), default=500, show_default=True, help="Questions.")
 @click.option("--out", type=_NEW_FILE, required=True, help="Solutions, added to.")
 @click.option("--samples-draft", type=click.IntRange(0), default=4, show_default=True)
@@ -48,12 +49,14 @@ def train() -> None:
 @click.option("--rollouts", type=click.IntRange(0), default=0, show_default=True, help="A step.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @model_options
-def sample(data: Path, out: Path, **options: Any) -> None:
+def sample(source: str, out: Path, **options: Any) -> None:
     """Let draft and target solve problems; goes on where it was cut off.
 
     With --rollouts, every step is gone on from that often by the model that wrote it.
     """
-    problems = load_problems(data, options["limit"])
+    posed = read_problems(source, limit=options["limit"], seed=options["seed"])
+    require(not is_code(posed), f"{source} asks for programs: give questions with an answer each")
+    problems = [one.problem for one in posed]
     task = task_named(options["task"])
     counts: dict[Role, int] = {
         "draft": options["samples_draft"],
