@@ -236,7 +236,7 @@ def test_an_empty_data_set_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("source", "module", "extra"),
-    [("hf:a/b", "datasets", "bench"), ("gym:sums", "reasoning_gym", "gym")],
+    [("hf:a/b", "datasets", "hub"), ("gym:sums", "reasoning_gym", "gym")],
 )
 def test_a_package_that_is_missing_is_named_with_its_extra(
     source: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch

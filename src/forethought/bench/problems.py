@@ -155,7 +155,7 @@ def _fetched(name: str, fields: Fields) -> list[Posed]:
     path, *rest = name.split(":")
     require(bool(path) and len(rest) < 3, f"hf:{name} is not of the form hf:NAME[:CONFIG[:SPLIT]]")
     config, split = [*rest, *("", "")[len(rest) :]]
-    library = _imported("datasets", "bench")
+    library = _imported("datasets", "hub")
     try:
         rows = list(library.load_dataset(path, config or None, split=split or _DEFAULT_SPLIT))
     # what the hub's library raises is of many kinds, and each says what is wrong
