@@ -6,15 +6,13 @@ from typing import Literal
 
 from forethought.nodes.chain import ChainState
 
-Next = Literal["draft", "probe", "recheck", "answer"]
-
 
 def after_opening(state: ChainState) -> Literal["begin", "draft"]:
     """The target where it is to open the chain."""
     return "begin" if state["owes_beginning"] else "draft"
 
 
-def after_paragraph(state: ChainState) -> Next:
+def after_paragraph(state: ChainState) -> Literal["draft", "probe", "recheck", "answer"]:
     """Behind a delimiter the next sentence is tried, or the target rechecks; else the draft goes
     on."""
     if state["stop"] or state["is_ended"]:
@@ -24,7 +22,9 @@ def after_paragraph(state: ChainState) -> Next:
     return "recheck" if state["num_reflections"] >= state["reflection_limit"] else "probe"
 
 
-def after_probe(state: ChainState) -> Literal["take_over"] | Next:
+def after_probe(
+    state: ChainState,
+) -> Literal["take_over", "draft", "probe", "recheck", "answer"]:
     """The target in place of the probe, else as behind a paragraph."""
     return "take_over" if state["probe"] else after_paragraph(state)
 

@@ -40,12 +40,13 @@ def chain_opening(model: Model, question: str, config: ThinkingConfig) -> list[i
 
 
 def up_to(model: Model, thought: Thought, delimiter: str) -> Thought:
-    """`thought` up to the token that completes the first `delimiter` in its decoded text."""
+    """`thought` up to the token that completes the first `delimiter` in its decoded text, which is
+    then not its path's end."""
     tokens = thought.tokens
     end = bisect_left(
         range(len(tokens)), True, key=lambda n: delimiter in model.decode(tokens[: n + 1])
     )
-    if end + 1 >= len(tokens):
+    if end == len(tokens):
         return thought
     kept = tokens[: end + 1]
     return replace(thought, text=model.decode(kept), tokens=kept, is_terminal=False)
