@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from scripted_thinking import QUESTION, Run, Shifted, Speaker, Voice, think
 
@@ -466,7 +467,9 @@ def test_models_of_one_vocabulary_pass_on_the_sampled_ids() -> None:
                 completion.tokens[:] = [ord(c) for c in completion.text]
             return made
 
-    run = think(*reflecting(1), kinds=(Merging, Merging))
+    texts = ["A.\n\n", "wait…", "B.\n\n", "So…", END]
+    run = think(texts, ["wait…"], kinds=(Merging, Merging))
+    assert [call.chain for call in run.calls if "~" in call.chain] == []
     assert "wait" in run.calls[-1].chain
 
 
@@ -663,17 +666,34 @@ def test_an_answer_tells_the_share_that_the_target_wrote() -> None:
 
 
 def test_the_state_survives_the_strict_serialiser(monkeypatch: pytest.MonkeyPatch) -> None:
-    voices = reflecting(1)
-    calls: list[Any] = []
+    monkeypatch.setattr("langgraph._internal._serde.STRICT_MSGPACK_ENABLED", True)
+    saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    draft, target = reflecting(1)
     graph = speculative_thinking(
-        draft=Speaker("small", voices[0], calls), target=Speaker("large", voices[1], calls)
-    )
-    compiled = graph.compile(checkpointer=InMemorySaver(serde=JsonPlusSerializer()))
+        draft=Speaker("small", draft, []), target=Speaker("large", target, [])
+    ).compile(checkpointer=saver)
     thread: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": 1000}
-    state = compiled.invoke({"question": QUESTION}, thread)
-    kept = compiled.get_state(thread).values
-    assert kept["answer"] == state["answer"]
-    assert kept["thoughts"] == state["thoughts"]
+    events: list[Any] = []
+    unregister = register_serde_event_listener(events.append)
+    try:
+        final = graph.invoke({"question": QUESTION}, thread)
+        saved = graph.get_state(thread).values
+        history = [snapshot.values for snapshot in graph.get_state_history(thread)]
+    finally:
+        unregister()
+    assert events == []
+    assert saved == final
+    probes = [state["probe"] for state in history if state.get("probe")]
+    assert len(probes) == 15
+    assert all(isinstance(probe, Thought) for probe in probes)
+
+
+def test_a_graph_without_a_context_runs_with_the_default_settings() -> None:
+    calls: list[Any] = []
+    small, large = Speaker("small", lambda _: END, calls), Speaker("large", lambda _: "", calls)
+    compiled = speculative_thinking(draft=small, target=large).compile()
+    assert compiled.invoke({"question": "2 + 2?"})["answer"].answer == "4"
+    assert calls[0].num_tokens == ThinkingConfig().chunk_tokens
 
 
 def test_the_graph_looks_as_it_is_drawn_in_the_documents() -> None:
