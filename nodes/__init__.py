@@ -2,9 +2,20 @@
 
 from forethought.nodes.accept import Accept
 from forethought.nodes.answer import WriteAnswer
+from forethought.nodes.chain import ChainState, OpenChain
+from forethought.nodes.chain_routes import (
+    after_opening,
+    after_paragraph,
+    after_probe,
+    after_take_over,
+    after_target,
+)
+from forethought.nodes.conclude import Conclude
 from forethought.nodes.controller import Controller
 from forethought.nodes.draft import Draft
 from forethought.nodes.evaluate import Evaluate
+from forethought.nodes.hand_overs import Begin, Recheck, TakeOver, Verify
+from forethought.nodes.paragraphs import Probe, WriteParagraph
 from forethought.nodes.revise import Revise
 from forethought.nodes.routes import after_accept, after_select, after_start
 from forethought.nodes.select import Select
@@ -13,16 +24,30 @@ from forethought.nodes.state import SearchInput, SearchState
 
 __all__ = [
     "Accept",
+    "Begin",
+    "ChainState",
+    "Conclude",
     "Controller",
     "Draft",
     "Evaluate",
+    "OpenChain",
+    "Probe",
+    "Recheck",
     "Revise",
     "SearchInput",
     "SearchState",
     "Select",
     "Start",
+    "TakeOver",
+    "Verify",
     "WriteAnswer",
+    "WriteParagraph",
     "after_accept",
+    "after_opening",
+    "after_paragraph",
+    "after_probe",
     "after_select",
     "after_start",
+    "after_take_over",
+    "after_target",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.config import SamplingParams, SearchConfig
-from forethought.evaluators import path_tokens
+from forethought.config import SearchConfig
 from forethought.model import Model
+from forethought.nodes.closing import Closing
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -28,9 +28,6 @@ from forethought.thoughts import (
     merge_entries,
     path_to,
 )
-
-_ANSWER_TOKENS = 64
-_CODE_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +84,8 @@ class WriteAnswer:
         """The forced end of a path; None where it has ended, or the run may not write any more."""
         if path and path[-1].is_terminal:
             return None
-        cue = task.answer_cue
         opening = self.model.chat(task.messages(state["question"]))
-        tokens = self.model.encode(cue)
-        prompt = opening + path_tokens(self.model, path) + tokens
-        limit = _CODE_TOKENS if "```" in cue else _ANSWER_TOKENS
-        limit = min(limit, self.model.context_size - len(prompt) - 1)
-        if limit < 1:
-            return None
-        params = SamplingParams(
-            temperature=0.0, max_tokens=limit, stop=(task.answer_close,), keep_stop=True
-        )
-        (completion,) = self.model.generate([prompt], params)
-        if not completion.text.strip():
-            return None
-        return Thought(
-            id=next_id(state),
-            parent=path[-1].id if path else 0,
-            depth=len(path) + 1,
-            text=cue + completion.text,
-            tokens=tokens + completion.tokens,
-            vocabulary=self.model.vocabulary,
-            source="target",
-            is_terminal=True,
-            usage=completion.usage,
-            status="final",
-        )
+        return Closing(self.model, task).end(opening, path, next_id(state))
 
 
 def finished_paths(state: SearchState) -> list[list[Thought]]:

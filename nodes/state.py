@@ -1,7 +1,7 @@
 """The graph's state: plain data that any checkpointer can write, and how a node enters its run.
 
 Live objects (models, evaluators, stores) are fields of the nodes; settings come in the run's
-context as a `SearchConfig`. Neither is ever in the state.
+context, a search's as a `SearchConfig`. Neither is ever in the state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import operator
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
@@ -40,31 +40,43 @@ class SearchInput(TypedDict):
     question: str
 
 
-class SearchState(TypedDict):
-    """What the nodes of one run share.
-
-    `depth` is that of the thoughts in work. `needs` counts the thoughts that the target owes each
-    parent. `candidates` are the thoughts in work, not yet in the tree; `thoughts` is the tree, each
-    thought written once. `frontier` holds the ids of the open paths in work, `finished` the ends of
-    the beam's finished paths, or of the paths that MCTS has walked, in order. `thresholds` is beta
-    by depth; `plans` says per step who was to write. `stop` says why the search must end, if it
-    must.
-    """
+class RunState(TypedDict):
+    """What every graph's state has. `thoughts` is the tree, each thought written once; `stop` says
+    why the run must end, if it must."""
 
     question: str
     started_at: float
+    thoughts: Annotated[list[Thought], operator.add]
+    ledger: Annotated[list[LedgerEntry], merge_entries]
+    stop: SearchStop | None
+    answer: Answer | None
+
+
+class SearchState(RunState):
+    """What the nodes of one search share.
+
+    `depth` is that of the thoughts in work. `needs` counts the thoughts that the target owes each
+    parent. `candidates` are the thoughts in work, not yet in the tree. `frontier` holds the ids of
+    the open paths in work, `finished` the ends of the beam's finished paths, or of the paths that
+    MCTS has walked, in order. `thresholds` is beta by depth; `plans` says per step who was to
+    write.
+    """
+
     run_id: str
     depth: int
     needs: dict[int, int]
     candidates: list[Thought]
-    thoughts: Annotated[list[Thought], operator.add]
     frontier: list[int]
     finished: list[int]
     thresholds: dict[int, float]
     plans: Annotated[list[Plan], operator.add]
-    ledger: Annotated[list[LedgerEntry], merge_entries]
-    stop: SearchStop | None
-    answer: Answer | None
+
+
+class Limited(Protocol):
+    """Settings of any graph, as far as a run's end depends on them."""
+
+    @property
+    def deadline(self) -> float | None: ...
 
 
 SearchRuntime = Runtime[SearchConfig]
@@ -76,20 +88,18 @@ def settings(runtime: SearchRuntime) -> SearchConfig:
     return runtime.context or SearchConfig()
 
 
-def full_context(state: SearchState, error: PromptTooLong) -> dict[str, Any]:
+def full_context(state: RunState, error: PromptTooLong) -> dict[str, Any]:
     """The update where a path has outgrown a model's context: the search ends with what it has.
 
     Where it is the question itself that does not fit, there is nothing to end with: raises `error`.
     """
-    if state["depth"] == 1:
+    if not state["thoughts"]:
         raise error
     return {"stop": "limit"}
 
 
 @contextmanager
-def node_scope(
-    state: SearchState, config: SearchConfig, *, answering: bool = False
-) -> Iterator[Scope]:
+def node_scope(state: RunState, config: Limited, *, answering: bool = False) -> Iterator[Scope]:
     """Model calls inside are cancelled with the run, end at its deadline, and are metered."""
     outer = current_scope() or Scope()
     deadline = outer.deadline

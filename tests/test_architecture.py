@@ -25,8 +25,9 @@ LINKED = ("evaluators", "graphs", "nodes")
 LAYERS = (
     {"errors"},
     {"config"},
+    {"config_thinking"},
     {"model"},
-    {"presets", "prompts", "thoughts"},
+    {"presets", "prompts", "sentences", "thinking_tags", "thoughts"},
     {"chains", "questions"},
     {"engine", "stores"},
     {"models"},

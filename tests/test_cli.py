@@ -431,7 +431,7 @@ def test_what_models_write_is_never_read_as_markup(
 
 def test_the_live_tree_leaves_the_whole_tree_behind(capsys: pytest.CaptureFixture[str]) -> None:
     seen = Pair(scores({2: [0.9, 0.1]}, ends=2), scores({1: [0.6, 0.5], 2: [0.3]})).run()
-    with LiveTree(SearchConfig()) as view:
+    with LiveTree() as view:
         view.watch(CountedModel(lambda *_: ""))  # pyright: ignore[reportArgumentType]
         for event in seen.events:
             view.receive(event)

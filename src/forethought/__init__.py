@@ -7,10 +7,11 @@ good enough. Start with `solve` and `spec_search`; everything importable is list
 from importlib.metadata import version
 
 from forethought.config import EngineConfig, SamplingParams, SearchConfig
+from forethought.config_thinking import ThinkingConfig
 from forethought.engine import Engine, ScriptedModel
 from forethought.errors import ForethoughtError
 from forethought.evaluators import Evaluator, Judge
-from forethought.graphs import spec_search
+from forethought.graphs import spec_search, speculative_thinking
 from forethought.model import Model, Scope
 from forethought.models import resolve
 from forethought.prompts import TASKS
@@ -34,9 +35,11 @@ __all__ = [
     "ScriptedModel",
     "SearchConfig",
     "Solution",
+    "ThinkingConfig",
     "Thought",
     "ThresholdStore",
     "resolve",
     "solve",
     "spec_search",
+    "speculative_thinking",
 ]

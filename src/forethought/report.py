@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from forethought.graphs import graph_of
 from forethought.model import Usage
 from forethought.solve import Solution
 from forethought.thoughts import EndReason, Ledger, Role, Source, Status, Thought
@@ -76,9 +77,10 @@ class LedgerDocument(_Document):
 
 
 class SolutionDocument(_Document):
-    """One run, whole."""
+    """One run, whole; `settings` are those of the `graph` by that name."""
 
     schema_version: Literal[1] = 1
+    graph: str
     question: str
     answer: str
     text: str
@@ -95,6 +97,7 @@ def document(solution: Solution) -> SolutionDocument:
     """The document of a run."""
     answer = solution.answer
     return SolutionDocument(
+        graph=graph_of(solution.config).name,
         question=solution.question,
         answer=answer.answer,
         text=answer.text,

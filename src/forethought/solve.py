@@ -7,40 +7,36 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from forethought.config import SearchConfig
-from forethought.graphs.spec_search import SpecSearchGraph
+from forethought.graphs import RunConfig, graph_of
+from forethought.graphs.registry import AnyGraph
 from forethought.model import Scope, run_scope
-from forethought.nodes.state import SearchState
 from forethought.thoughts import Answer, Thought
 
 Listener = Callable[[dict[str, Any]], None]
 
-# draft, evaluate, accept, revise, evaluate, accept, select; LangGraph's limit is no limit of ours
-_STEPS_PER_DEPTH, _STEPS_AROUND = 7, 10
 
-
-def recursion_limit(config: SearchConfig) -> int:
-    """Steps of the graph that no run exceeds: MCTS goes down once per path."""
-    num_walks = config.num_paths if config.search == "mcts" else 1
-    return _STEPS_PER_DEPTH * config.max_depth * num_walks + _STEPS_AROUND
+def recursion_limit(config: RunConfig) -> int:
+    """Steps of the graph that no run exceeds; LangGraph's own limit is none of ours."""
+    return graph_of(config).max_steps(config)
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """A finished run: its answer, every thought of the tree, and beta by depth."""
+    """A finished run: its answer, every thought of the tree, and beta by depth, where there is
+    one."""
 
     question: str
     answer: Answer
     thoughts: list[Thought]
     thresholds: dict[int, float]
-    config: SearchConfig
+    config: RunConfig
 
 
 def solve(
     question: str,
-    graph: SpecSearchGraph,
+    graph: AnyGraph,
     *,
-    config: SearchConfig | None = None,
+    config: RunConfig | None = None,
     scope: Scope | None = None,
     listen: Listener | None = None,
 ) -> Solution:
@@ -48,8 +44,8 @@ def solve(
 
     Args:
         question: plain text; control tokens spelt out in it stay text.
-        graph: e.g. from `spec_search`.
-        config: the run's settings.
+        graph: e.g. from `spec_search` or `speculative_thinking`.
+        config: the run's settings, of the graph's own class; None takes its defaults.
         scope: set its `cancel` event from another thread, or a signal handler, to stop the run
             within one decode step; the answer is then the best path so far.
         listen: receives the run's events (see docs/events.md) while they happen.
@@ -59,7 +55,7 @@ def solve(
         PromptTooLong: it does not fit the models' contexts.
         EvaluatorError, EngineError: see `forethought.errors`.
     """
-    config = config or SearchConfig()
+    config = config or _defaults(graph)
     started = time.perf_counter()
     state: dict[str, Any] = {}
     with run_scope(scope or Scope()):
@@ -73,14 +69,17 @@ def solve(
                 state = cast("dict[str, Any]", data)
             elif listen is not None:
                 listen(cast("dict[str, Any]", data))
-    final = cast("SearchState", state)
-    answer = final["answer"]
-    assert answer is not None
+    answer: Answer = state["answer"]
     ledger = replace(answer.ledger, wall_seconds=time.perf_counter() - started)
     return Solution(
         question=question,
         answer=replace(answer, ledger=ledger),
-        thoughts=final["thoughts"],
-        thresholds=final["thresholds"],
+        thoughts=state["thoughts"],
+        thresholds=state.get("thresholds", {}),
         config=config,
     )
+
+
+def _defaults(graph: AnyGraph) -> RunConfig:
+    assert graph.context_schema is not None
+    return cast("RunConfig", graph.context_schema())

@@ -123,6 +123,14 @@ class Answer:
     finish_reason: EndReason
     ledger: Ledger
 
+    @property
+    def target_share(self) -> float:
+        """The part of the path's tokens that the target wrote, in [0, 1]: the modify ratio of
+        Speculative Thinking, by what was written instead of what was asked for."""
+        written = sum(len(thought.tokens) for thought in self.path)
+        by_target = sum(len(t.tokens) for t in self.path if t.source == "target")
+        return by_target / written if written else 0.0
+
 
 def merge_entries(left: list[LedgerEntry], right: list[LedgerEntry]) -> list[LedgerEntry]:
     """One entry per model and role: the reducer of the graph's ledger."""

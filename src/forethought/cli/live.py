@@ -16,7 +16,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from forethought.cli.opening import Served
-from forethought.config import SearchConfig
 from forethought.model import NO_USAGE, Usage
 from forethought.solve import Solution
 from forethought.thoughts import ROOT, Ledger, Status, Thought
@@ -37,10 +36,9 @@ _TEXT_WIDTH = 78
 class View:
     """What the events of a run say so far."""
 
-    config: SearchConfig
     thoughts: dict[int, Thought] = field(default_factory=dict)
     activity: str = "reading the question"
-    beta: float | None = None
+    threshold: str | None = None
     started: float = field(default_factory=time.monotonic)
     engines: tuple[Served, ...] = ()
     before: Usage = NO_USAGE
@@ -52,7 +50,8 @@ class View:
         if "count" in event:
             self.activity = f"{event['event']} {event['count']} thoughts of step {event['depth']}"
         if event["event"] == "threshold":
-            self.beta = event["beta"]
+            beta = event["beta"]
+            self.threshold = "none yet" if beta is None else f"{beta:.3f}"
 
     def watch(self, *engines: Served) -> None:
         """Count the tokens of these engines from now on."""
@@ -60,19 +59,19 @@ class View:
         self.started = time.monotonic()
 
     def status_line(self) -> str:
-        """Activity, threshold, tokens per second and time."""
+        """Activity, threshold where the graph has one, tokens per second and time."""
         seconds = time.monotonic() - self.started
         spent = _counted(self.engines).generated_tokens - self.before.generated_tokens
-        beta = "none yet" if self.beta is None else f"{self.beta:.3f}"
+        threshold = "" if self.threshold is None else f" · threshold {self.threshold}"
         rate = spent / max(seconds, 0.001)
-        return f"{self.activity} · threshold {beta} · {rate:.0f} tokens/s · {seconds:.1f} s"
+        return f"{self.activity}{threshold} · {rate:.0f} tokens/s · {seconds:.1f} s"
 
 
 class LiveTree:
     """A rich tree redrawn in place; frames are drawn beside the run, not between its steps."""
 
-    def __init__(self, config: SearchConfig) -> None:
-        self._view = View(config)
+    def __init__(self) -> None:
+        self._view = View()
         self._live = Live(
             get_renderable=self._render,
             console=Console(),
@@ -111,8 +110,8 @@ class LiveTree:
 class PlainTree:
     """A line for every decision, for pipes and logs."""
 
-    def __init__(self, config: SearchConfig, *, is_silent: bool = False) -> None:
-        self._view = View(config)
+    def __init__(self, *, is_silent: bool = False) -> None:
+        self._view = View()
         self._is_silent = is_silent
         self._console = Console(highlight=False, soft_wrap=True)
 

@@ -21,14 +21,14 @@ from forethought.cli.opening import (
     pair_options,
     speculating_target,
 )
-from forethought.cli.options import search_config, search_options
+from forethought.cli.options import graph_options, run_config, search_options
 from forethought.evaluators import Cached
 from forethought.evaluators.registry import (
     DEFAULT_EVALUATOR,
     build_evaluator,
     roles_with_states,
 )
-from forethought.graphs import spec_search
+from forethought.graphs import Live, graph_named
 from forethought.model import Scope
 from forethought.prompts import task_named
 from forethought.report import document
@@ -47,29 +47,31 @@ _ANSWERED, _LIMIT = 0, 3
 )
 @click.option("--plain", is_flag=True, help="Lines instead of a live tree.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@graph_options
 @pair_options
 @gamma_option
 @search_options
 def solve(question: str | None, path: Path | None, **options: Any) -> int:
     """Think about QUESTION (- reads standard input) and print the answer with its cost."""
     text = read_question(question, path)
-    config = search_config(options)
+    kind = graph_named(options["graph"])
+    config = run_config(kind, options)
     task_named(config.task)  # refused before any model is opened
-    spec: str = options["spec"]
-    with_states = roles_with_states(spec)
+    spec: str | None = options["spec"] if kind.asks_evaluator else None
+    with_states = roles_with_states(spec) if spec else frozenset()
     as_json: bool = options["as_json"]
     is_live = not as_json and not options["plain"] and sys.stdout.isatty()
-    view = LiveTree(config) if is_live else PlainTree(config, is_silent=as_json)
+    view = LiveTree() if is_live else PlainTree(is_silent=as_json)
     scope = Scope()
     with (
-        open_models(PAIR, options, with_states=with_states) as opened,
+        open_models(PAIR, options | {"task": config.task}, with_states=with_states) as opened,
         default_store() as store,
         cancel_on_interrupt(scope.cancel),
         view,
     ):
         draft, target = opened.models["draft"], speculating_target(opened, options["gamma"])
-        evaluator = Cached(build_evaluator(spec, opened.parts))
-        graph = spec_search(draft=draft, target=target, evaluator=evaluator, thresholds=store)
+        evaluator = Cached(build_evaluator(spec, opened.parts)) if spec else None
+        graph = kind.build(Live(draft, target, evaluator, store))
         view.watch(draft, target)
         solution = run_search(text, graph, config=config, scope=scope, listen=view.receive)
     show(solution, as_json=as_json)

@@ -1,0 +1,90 @@
+"""Graphs by name: what each is run with, and how it is built. A further graph is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from langgraph.graph import StateGraph
+
+from forethought.config import SearchConfig, require
+from forethought.config_thinking import ThinkingConfig
+from forethought.evaluators import Evaluator
+from forethought.graphs.spec_search import SpecSearchGraph, spec_search
+from forethought.graphs.speculative_thinking import SpeculativeThinkingGraph, speculative_thinking
+from forethought.model import Model
+from forethought.stores import ThresholdStore
+
+AnyGraph = StateGraph[Any, Any, Any, Any]
+RunConfig = SearchConfig | ThinkingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What graphs are made of; `evaluator` only for a graph that asks one."""
+
+    draft: Model
+    target: Model
+    evaluator: Evaluator | None = None
+    thresholds: ThresholdStore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """`settings` is the class of a run's settings, `max_steps` counts the graph's steps that no run
+    with them exceeds."""
+
+    name: str
+    settings: type[RunConfig]
+    build: Callable[[Live], AnyGraph]
+    max_steps: Callable[[Any], int]
+    asks_evaluator: bool = False
+
+
+def _search(live: Live) -> SpecSearchGraph:
+    assert live.evaluator is not None
+    return spec_search(
+        draft=live.draft,
+        target=live.target,
+        evaluator=live.evaluator,
+        thresholds=live.thresholds,
+    )
+
+
+def _thinking(live: Live) -> SpeculativeThinkingGraph:
+    return speculative_thinking(draft=live.draft, target=live.target)
+
+
+def _search_steps(config: SearchConfig) -> int:
+    # draft, evaluate, accept, revise, evaluate, accept, select; MCTS goes down once per path
+    num_walks = config.num_paths if config.search == "mcts" else 1
+    return 7 * config.max_depth * num_walks + 10
+
+
+def _thinking_steps(config: ThinkingConfig) -> int:
+    # draft, probe, take_over, verify: together at least one token
+    return 4 * config.max_tokens + 10
+
+
+_ALL = (
+    Graph("spec-search", SearchConfig, _search, _search_steps, asks_evaluator=True),
+    Graph("speculative-thinking", ThinkingConfig, _thinking, _thinking_steps),
+)
+GRAPHS: Mapping[str, Graph] = MappingProxyType({graph.name: graph for graph in _ALL})
+
+
+def graph_named(name: str) -> Graph:
+    """The graph called `name`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    require(name in GRAPHS, f"graph must be one of {', '.join(GRAPHS)}, not {name!r}")
+    return GRAPHS[name]
+
+
+def graph_of(config: RunConfig) -> Graph:
+    """The graph that runs with such settings."""
+    return next(graph for graph in _ALL if graph.settings is type(config))

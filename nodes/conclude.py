@@ -1,0 +1,62 @@
+"""The end of a chain of thought: what it says, or what the target states where it has no end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from forethought.config_thinking import ThinkingConfig
+from forethought.model import Model
+from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
+from forethought.nodes.closing import Closing
+from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.turns import chain_opening, thinks
+from forethought.prompts import task_named
+from forethought.thinking_tags import closing
+from forethought.thoughts import (
+    Answer,
+    EndReason,
+    LedgerEntry,
+    Thought,
+    close_ledger,
+    merge_entries,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Reads the answer off a chain that has ended. One that was stopped is closed by the target,
+    its think block first; a cancelled run gets it as it stands."""
+
+    model: Model
+
+    def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
+        config, chain = chain_settings(runtime), chain_of(state)
+        task = task_named(config.task)
+        entries: list[LedgerEntry] = []
+        reason: EndReason = "answer"
+        added: list[Thought] = []
+        if not (state["is_ended"] and any(thought.text.strip() for thought in chain)):
+            reason = state["stop"] or "limit"
+            chain = [thought for thought in chain if not thought.is_terminal]
+            with node_scope(state, config, answering=True) as scope:
+                ending = self._closed(state, chain, config)
+            entries = entries_of(scope, "answered")
+            added = [ending] if ending else []
+        path = chain + added
+        ledger = close_ledger(merge_entries(state["ledger"], entries), state["thoughts"])
+        text = "".join(thought.text for thought in path).strip()
+        answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        tell(runtime, "answered", answer=answer)
+        return {"answer": answer, "ledger": entries, "thoughts": added}
+
+    def _closed(
+        self, state: ChainState, chain: list[Thought], config: ThinkingConfig
+    ) -> Thought | None:
+        text = "".join(thought.text for thought in chain)
+        bridge = closing(text) if thinks(self.model, config) else ""
+        opening = chain_opening(self.model, state["question"], config)
+        number = len(state["thoughts"]) + 1
+        return Closing(self.model, task_named(config.task)).end(
+            opening, chain, number, bridge=bridge
+        )

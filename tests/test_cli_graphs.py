@@ -1,0 +1,199 @@
+"""`forethought solve --graph`: any graph of the registry, with settings of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_thinking import Called, Speaker, in_order
+
+from forethought.cli.live import LiveTree
+from forethought.cli.main import run
+from forethought.cli.opening import Opened
+from forethought.config import SearchConfig
+from forethought.config_thinking import ThinkingConfig
+from forethought.engine import EngineStats, ScriptedModel
+from forethought.errors import ConfigError
+from forethought.evaluators.registry import Parts
+from forethought.graphs import GRAPHS, Live, graph_named, graph_of
+from forethought.prompts import MATH
+from forethought.report import SolutionDocument
+from forethought.solve import recursion_limit, solve
+
+THINKING = ["solve", "How many?", "--graph", "speculative-thinking"]
+END = "It is \\boxed{4}."
+
+
+class CountedSpeaker(Speaker):
+    """A speaker that counts like an engine."""
+
+    def stats(self) -> EngineStats:
+        return EngineStats()
+
+
+@pytest.fixture(autouse=True)
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Options that models were opened with; they are scripted."""
+    monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path / "data"))
+    seen: list[dict[str, Any]] = []
+
+    @contextmanager
+    def open_models(roles: Any, options: dict[str, Any], *, with_states: Any) -> Iterator[Opened]:
+        assert roles == {"draft", "target"}
+        assert with_states == frozenset()
+        seen.append(options)
+        calls: list[Called] = []
+        draft: Any = CountedSpeaker("small", in_order(["A.\n\n", "Wait…", END]), calls)
+        target: Any = CountedSpeaker("large", in_order(["No, [bold]4…"]), calls)
+        yield Opened({"draft": draft, "target": target}, Parts(draft, target, MATH))
+
+    monkeypatch.setattr("forethought.cli.solve.open_models", open_models)
+    return seen
+
+
+def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> SolutionDocument:
+    assert run([*THINKING, "--json", *arguments]) == 0
+    return SolutionDocument.model_validate_json(capsys.readouterr().out)
+
+
+def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a refusal is."""
+    assert run(arguments) == 1
+    out, line = capsys.readouterr()
+    assert (out, line.count("\n")) == ("", 1)
+    return line
+
+
+def test_a_chain_is_thought_with_the_graphs_own_defaults(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = document(capsys)
+    assert (found.graph, found.answer, found.finish_reason) == (
+        "speculative-thinking",
+        "4",
+        "answer",
+    )
+    assert found.settings == asdict(ThinkingConfig())
+    assert found.thresholds == {}
+    assert [t.source for t in found.thoughts if t.id in found.path] == ["draft", "target", "draft"]
+
+
+def test_options_that_both_graphs_have_and_settings_by_name_reach_the_chain(
+    capsys: pytest.CaptureFixture[str], opened: list[dict[str, Any]]
+) -> None:
+    found = document(
+        capsys,
+        *["--seed", "7", "--temperature", "0.1", "--task", "code", "--deadline", "60"],
+        *["--set", "not-reasoning=true", "--set", "takeover_tokens=5", "--set", "hint=Look: a=b"],
+        *["--set", "cues=any", "--set", "seed=8", "--set", "task=math"],
+    )
+    wanted = ThinkingConfig(
+        seed=8,
+        temperature=0.1,
+        task="math",
+        deadline=60.0,
+        not_reasoning=True,
+        takeover_tokens=5,
+        hint="Look: a=b",
+        cues="any",
+    )
+    assert found.settings == asdict(wanted)
+    assert opened[0]["task"] == "math"
+
+
+def test_settings_of_a_search_can_be_set_by_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    line = error(capsys, "solve", "q", "--set", "theta=1.5")
+    assert "theta must lie in 0.0..1.0, not 1.5" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "takeover_tokens=0"], "takeover_tokens must be at least 1, not 0"),
+        (["--set", "takeover_tokens=many"], "takeover_tokens cannot be 'many'"),
+        (["--set", "begin=perhaps"], "begin cannot be 'perhaps'"),
+        (["--set", "cues=all"], "cues cannot be 'all'"),
+        (["--set", "begin"], "--set takes KEY=VALUE, not 'begin'"),
+        (
+            ["--set", "tree_width=3"],
+            "has no setting 'tree_width'; it has task",
+        ),
+        (["--tree-width", "3"], "the graph speculative-thinking has no --tree-width"),
+        (["--evaluator", "judge"], "the graph speculative-thinking has no --evaluator"),
+        (["--preset", "rsd"], "the graph speculative-thinking has no --"),
+        (["--graph", "tree-of-guesses"], "'tree-of-guesses' is not one of"),
+    ],
+)
+def test_what_a_graph_does_not_know_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+    opened: list[dict[str, Any]],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert words in error(capsys, *THINKING, *arguments)
+    assert opened == []
+
+
+def test_plain_prints_every_turn_and_the_ledger(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*THINKING, "--plain"]) == 0
+    out = capsys.readouterr().out
+    turns = [
+        line.split()[1:3]
+        for line in out.splitlines()
+        if line.startswith("  1.  ") or line.startswith("  2.  ") or line.startswith("  3.  ")
+    ]
+    assert turns == [
+        ["draft", "accepted"],
+        ["draft", "rejected"],
+        ["target", "revised"],
+        ["draft", "final"],
+    ]
+    assert "[bold]4" in out
+    for words in ("draft kept", "draft rejected", "revised", "answer  4"):
+        assert words in out
+    assert "threshold" not in out
+
+
+def test_the_live_tree_shows_who_wrote_what(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[Called] = []
+    small: Any = CountedSpeaker("small", in_order(["A.\n\n", "Wait…", END]), calls)
+    large: Any = CountedSpeaker("large", in_order(["No, it is…"]), calls)
+    with LiveTree() as view:
+        view.watch(small, large)
+        graph = graph_named("speculative-thinking").build(Live(small, large))
+        solve("How many?", graph, listen=view.receive)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "draft rejected … Wait....." in shown
+    assert "target revised … No, it is" in shown
+
+
+def test_the_registry_tells_graphs_by_name_and_by_settings() -> None:
+    assert {name: graph.settings for name, graph in GRAPHS.items()} == {
+        "spec-search": SearchConfig,
+        "speculative-thinking": ThinkingConfig,
+    }
+    for name, graph in GRAPHS.items():
+        assert graph_named(name) is graph
+        assert graph_of(graph.settings()) is graph
+        assert recursion_limit(graph.settings()) > 100
+    with pytest.raises(ConfigError, match="not 'tree-of-guesses'"):
+        graph_named("tree-of-guesses")
+
+
+def test_every_graph_is_built_of_the_same_parts_and_knows_its_default_settings() -> None:
+    class Sure:
+        name = "sure"
+
+        def score(self, _: str, paths: list[Any]) -> list[float]:
+            return [0.5] * len(paths)
+
+    for graph in GRAPHS.values():
+        model = ScriptedModel(lambda *_: END)
+        built = graph.build(Live(model, model, Sure()))
+        solution = solve("2 + 2?", built)
+        assert solution.answer.answer == "4"
+        assert solution.config == graph.settings()
