@@ -26,7 +26,7 @@ LAYERS = (
     {"errors"},
     {"config"},
     {"model"},
-    {"presets", "prompts", "thoughts"},
+    {"presets", "prompts", "thinking_tags", "thoughts"},
     {"chains", "questions"},
     {"engine", "stores"},
     {"models"},
