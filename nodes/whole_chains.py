@@ -1,4 +1,4 @@
-"""How either model writes whole chains of thought: in one batch, in think tags where it has them."""
+"""How either model writes whole chains of thought: in one batch, between its think tags, if any."""
 
 from __future__ import annotations
 
