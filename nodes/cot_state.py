@@ -14,9 +14,10 @@ class CotState(RunState):
 
     `chains` are those in work, at depth 1: the draft's, numbered from 1 in the order in which they
     are offered, then the target's own, if it had to think again; the last node writes them and the
-    answer, at depth 2, to `thoughts`. `choice` is the number that the selector gave, or None before it did: that of a chain, or the
-    one behind the last, which says that all are wrong. `shares`, in [0, 1], are the parts of the
-    selector's probability that fell to each number; empty where no model was asked.
+    answer, at depth 2, to `thoughts`. `choice` is the number that the selector gave, or None before
+    it did: that of a chain, or the one behind the last, which says that all are wrong. `shares`, in
+    [0, 1], are the parts of the selector's probability that fell to each number; empty where no
+    model was asked.
     """
 
     chains: list[Thought]

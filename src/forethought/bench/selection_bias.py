@@ -98,8 +98,8 @@ def read_selection_bias(path: Path) -> SelectionBias:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document.pop("schema") != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
-        rates = {name: Rates(**document.pop(name)) for name in ("before", "after")}
-        return SelectionBias(**document, **rates)
+        before, after = (Rates(**document.pop(name)) for name in ("before", "after"))
+        return SelectionBias(**document, before=before, after=after)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ConfigError(
             f"{path} is no calibration of a selector ({error}): fit one (forethought calibrate "
