@@ -2,6 +2,7 @@
 
 from forethought.graphs.registry import GRAPHS, Graph, Live, RunConfig, graph_named, graph_of
 from forethought.graphs.spec_search import spec_search
+from forethought.graphs.speculative_cot import speculative_cot
 from forethought.graphs.speculative_thinking import speculative_thinking
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "graph_named",
     "graph_of",
     "spec_search",
+    "speculative_cot",
     "speculative_thinking",
 ]

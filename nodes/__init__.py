@@ -12,23 +12,39 @@ from forethought.nodes.chain_routes import (
 )
 from forethought.nodes.conclude import Conclude
 from forethought.nodes.controller import Controller
+from forethought.nodes.cot_answer import AnswerFromChain
+from forethought.nodes.cot_choose import ChooseChain
+from forethought.nodes.cot_draft import DraftChains, StartChains
+from forethought.nodes.cot_rethink import ThinkAgain
+from forethought.nodes.cot_state import CotState
 from forethought.nodes.draft import Draft
 from forethought.nodes.evaluate import Evaluate
 from forethought.nodes.hand_overs import Begin, Recheck, TakeOver, Verify
 from forethought.nodes.paragraphs import Probe, WriteParagraph
 from forethought.nodes.revise import Revise
-from forethought.nodes.routes import after_accept, after_select, after_start
+from forethought.nodes.routes import (
+    after_accept,
+    after_chains,
+    after_choice,
+    after_select,
+    after_start,
+)
 from forethought.nodes.select import Select
+from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
 from forethought.nodes.state import SearchInput, SearchState
 
 __all__ = [
     "Accept",
+    "AnswerFromChain",
     "Begin",
     "ChainState",
+    "ChooseChain",
     "Conclude",
     "Controller",
+    "CotState",
     "Draft",
+    "DraftChains",
     "Evaluate",
     "OpenChain",
     "Probe",
@@ -37,12 +53,17 @@ __all__ = [
     "SearchInput",
     "SearchState",
     "Select",
+    "Selector",
     "Start",
+    "StartChains",
     "TakeOver",
+    "ThinkAgain",
     "Verify",
     "WriteAnswer",
     "WriteParagraph",
     "after_accept",
+    "after_chains",
+    "after_choice",
     "after_opening",
     "after_paragraph",
     "after_probe",

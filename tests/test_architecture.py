@@ -25,9 +25,9 @@ LINKED = ("evaluators", "graphs", "nodes")
 LAYERS = (
     {"errors"},
     {"config"},
-    {"config_thinking"},
+    {"config_cot", "config_thinking"},
     {"model"},
-    {"presets", "prompts", "sentences", "thinking_tags", "thoughts"},
+    {"presets", "prompts", "prompts_cot", "sentences", "thinking_tags", "thoughts"},
     {"chains", "questions"},
     {"engine", "stores"},
     {"models"},
