@@ -13,13 +13,15 @@ from pathlib import Path
 
 from forethought.bench.scoring import Progress
 from forethought.chains import Chain, Problem, Step, append_chains, read_chains
-from forethought.config import SearchConfig, require_at_least
+from forethought.config import SamplingParams, SearchConfig, require_at_least
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
 from forethought.prompts import Task
 from forethought.thoughts import Source
 
-_MAX_TOKENS = 512
+DRAWN = replace(SearchConfig().sampling(), max_tokens=512)
+"""As a search draws its thoughts, but whole solutions."""
+GREEDY = replace(DRAWN, temperature=0.0)
 _QUESTIONS_AT_ONCE = 16  # more than a batch holds, so that it stays full
 
 
@@ -61,13 +63,14 @@ def sample_chains(
 
 @dataclass(frozen=True, slots=True)
 class ChainSampler:
-    """One model writing whole solutions in the role of `source`, at the temperature, top-k and
-    top-p of a search; `seed` fixes all draws."""
+    """One model writing whole solutions in the role of `source`; `seed` fixes all draws, whatever
+    that of `params` is."""
 
     model: Model
     task: Task
     source: Source
     seed: int
+    params: SamplingParams = DRAWN
 
     def write(self, problem: Problem, num_chains: int) -> list[Chain]:
         """Graded solutions of one problem; blank ones are left out. Raises as `sample_chains`."""
@@ -101,8 +104,7 @@ class ChainSampler:
         Solutions are written in one go, because thoughts of one question would wait for each other;
         few go on behind their answer, which is cut off.
         """
-        params = replace(SearchConfig().sampling(seed=self._seed(name)), max_tokens=_MAX_TOKENS)
-        completions = self.model.generate(prompts, params)
+        completions = self.model.generate(prompts, replace(self.params, seed=self._seed(name)))
         for completion in completions:
             if completion.finish_reason in ("cancelled", "deadline"):
                 raise RunStopped(completion.finish_reason)
