@@ -3,26 +3,47 @@
 from forethought.nodes.accept import Accept
 from forethought.nodes.answer import WriteAnswer
 from forethought.nodes.controller import Controller
+from forethought.nodes.cot_answer import AnswerFromChain
+from forethought.nodes.cot_choose import ChooseChain
+from forethought.nodes.cot_draft import DraftChains, StartChains
+from forethought.nodes.cot_rethink import ThinkAgain
+from forethought.nodes.cot_state import CotState
 from forethought.nodes.draft import Draft
 from forethought.nodes.evaluate import Evaluate
 from forethought.nodes.revise import Revise
-from forethought.nodes.routes import after_accept, after_select, after_start
+from forethought.nodes.routes import (
+    after_accept,
+    after_chains,
+    after_choice,
+    after_select,
+    after_start,
+)
 from forethought.nodes.select import Select
+from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
 from forethought.nodes.state import SearchInput, SearchState
 
 __all__ = [
     "Accept",
+    "AnswerFromChain",
+    "ChooseChain",
     "Controller",
+    "CotState",
     "Draft",
+    "DraftChains",
     "Evaluate",
     "Revise",
     "SearchInput",
     "SearchState",
     "Select",
+    "Selector",
     "Start",
+    "StartChains",
+    "ThinkAgain",
     "WriteAnswer",
     "after_accept",
+    "after_chains",
+    "after_choice",
     "after_select",
     "after_start",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.config import SamplingParams, SearchConfig
+from forethought.config import SearchConfig
 from forethought.evaluators import path_tokens
 from forethought.model import Model
+from forethought.nodes.closing import forced_end
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -28,9 +29,6 @@ from forethought.thoughts import (
     merge_entries,
     path_to,
 )
-
-_ANSWER_TOKENS = 64
-_CODE_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +85,20 @@ class WriteAnswer:
         """The forced end of a path; None where it has ended, or the run may not write any more."""
         if path and path[-1].is_terminal:
             return None
-        cue = task.answer_cue
         opening = self.model.chat(task.messages(state["question"]))
-        tokens = self.model.encode(cue)
-        prompt = opening + path_tokens(self.model, path) + tokens
-        limit = _CODE_TOKENS if "```" in cue else _ANSWER_TOKENS
-        limit = min(limit, self.model.context_size - len(prompt) - 1)
-        if limit < 1:
-            return None
-        params = SamplingParams(
-            temperature=0.0, max_tokens=limit, stop=(task.answer_close,), keep_stop=True
-        )
-        (completion,) = self.model.generate([prompt], params)
-        if not completion.text.strip():
+        ending = forced_end(self.model, task, opening + path_tokens(self.model, path))
+        if ending is None:
             return None
         return Thought(
             id=next_id(state),
             parent=path[-1].id if path else 0,
             depth=len(path) + 1,
-            text=cue + completion.text,
-            tokens=tokens + completion.tokens,
+            text=ending.text,
+            tokens=ending.tokens,
             vocabulary=self.model.vocabulary,
             source="target",
             is_terminal=True,
-            usage=completion.usage,
+            usage=ending.usage,
             status="final",
         )
 

@@ -36,7 +36,7 @@ class Draft:
             try:
                 thoughts = Writer(self.model, "draft").write(state, config, counts=counts)
             except PromptTooLong as error:
-                return full_context(state, error)
+                return full_context(error, has_thoughts=state["depth"] > 1)
         num_thoughts, seconds = sum(counts.values()), scope.meter.seconds()
         self.controller.observe("drafted", num_thoughts=num_thoughts, seconds=seconds)
         tell(runtime, "proposed", thoughts=thoughts)

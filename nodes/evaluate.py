@@ -42,7 +42,7 @@ class Evaluate:
             except RunStopped as stopped:
                 return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
             except PromptTooLong as error:
-                return full_context(state, error)
+                return full_context(error, has_thoughts=state["depth"] > 1)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
         by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
         tell(runtime, "scored", thoughts=list(by_id.values()))

@@ -44,7 +44,7 @@ class Revise:
                     if not counts or scope.stop_reason():
                         break
             except PromptTooLong as error:
-                return full_context(state, error)
+                return full_context(error, has_thoughts=state["depth"] > 1)
         num_thoughts, seconds = sum(state["needs"].values()), scope.meter.seconds()
         self.controller.observe("revised", num_thoughts=num_thoughts, seconds=seconds)
         known = len(state["candidates"])

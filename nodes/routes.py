@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from forethought.nodes.cot_state import CotState, is_all_wrong
 from forethought.nodes.state import SearchState
 
 
@@ -22,3 +23,15 @@ def after_select(state: SearchState) -> Literal["draft", "revise", "answer"]:
     if state["stop"] or not state["frontier"]:
         return "answer"
     return "revise" if state["needs"] else "draft"
+
+
+def after_chains(state: CotState) -> Literal["choose", "think_again", "answer"]:
+    """The selector, where the draft has written any chain and nothing says stop."""
+    if state["stop"]:
+        return "answer"
+    return "choose" if state["thoughts"] else "think_again"
+
+
+def after_choice(state: CotState) -> Literal["think_again", "answer"]:
+    """The target from scratch where all chains are wrong, else its answer from the one picked."""
+    return "think_again" if is_all_wrong(state) and not state["stop"] else "answer"

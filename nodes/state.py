@@ -1,7 +1,7 @@
-"""The graph's state: plain data that any checkpointer can write, and how a node enters its run.
+"""A graph's state: plain data that any checkpointer can write, and how a node enters its run.
 
 Live objects (models, evaluators, stores) are fields of the nodes; settings come in the run's
-context as a `SearchConfig`. Neither is ever in the state.
+context, for SpecSearch as a `SearchConfig`. Neither is ever in the state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import operator
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
@@ -40,19 +40,35 @@ class SearchInput(TypedDict):
     question: str
 
 
-class SearchState(TypedDict):
-    """What the nodes of one run share.
+class RunState(SearchInput):
+    """What the state of every graph holds.
+
+    `stop` says why the run must come to an end, if it must.
+    """
+
+    started_at: float
+    ledger: Annotated[list[LedgerEntry], merge_entries]
+    stop: SearchStop | None
+    answer: Answer | None
+
+
+class Timed(Protocol):
+    """The settings of every graph; `deadline` is in seconds from the start of a run."""
+
+    @property
+    def deadline(self) -> float | None: ...
+
+
+class SearchState(RunState):
+    """What the nodes of one run of SpecSearch share.
 
     `depth` is that of the thoughts in work. `needs` counts the thoughts that the target owes each
     parent. `candidates` are the thoughts in work, not yet in the tree; `thoughts` is the tree, each
     thought written once. `frontier` holds the ids of the open paths in work, `finished` the ends of
     the beam's finished paths, or of the paths that MCTS has walked, in order. `thresholds` is beta
-    by depth; `plans` says per step who was to write. `stop` says why the search must end, if it
-    must.
+    by depth; `plans` says per step who was to write.
     """
 
-    question: str
-    started_at: float
     run_id: str
     depth: int
     needs: dict[int, int]
@@ -62,9 +78,6 @@ class SearchState(TypedDict):
     finished: list[int]
     thresholds: dict[int, float]
     plans: Annotated[list[Plan], operator.add]
-    ledger: Annotated[list[LedgerEntry], merge_entries]
-    stop: SearchStop | None
-    answer: Answer | None
 
 
 SearchRuntime = Runtime[SearchConfig]
@@ -76,20 +89,18 @@ def settings(runtime: SearchRuntime) -> SearchConfig:
     return runtime.context or SearchConfig()
 
 
-def full_context(state: SearchState, error: PromptTooLong) -> dict[str, Any]:
-    """The update where a path has outgrown a model's context: the search ends with what it has.
+def full_context(error: PromptTooLong, *, has_thoughts: bool) -> dict[str, Any]:
+    """The update where a path has outgrown a model's context: the run ends with what it has.
 
     Where it is the question itself that does not fit, there is nothing to end with: raises `error`.
     """
-    if state["depth"] == 1:
+    if not has_thoughts:
         raise error
     return {"stop": "limit"}
 
 
 @contextmanager
-def node_scope(
-    state: SearchState, config: SearchConfig, *, answering: bool = False
-) -> Iterator[Scope]:
+def node_scope(state: RunState, config: Timed, *, answering: bool = False) -> Iterator[Scope]:
     """Model calls inside are cancelled with the run, end at its deadline, and are metered."""
     outer = current_scope() or Scope()
     deadline = outer.deadline

@@ -25,8 +25,9 @@ LINKED = ("evaluators", "graphs", "nodes")
 LAYERS = (
     {"errors"},
     {"config"},
+    {"config_cot"},
     {"model"},
-    {"presets", "prompts", "thoughts"},
+    {"presets", "prompts", "prompts_cot", "thinking_tags", "thoughts"},
     {"chains", "questions"},
     {"engine", "stores"},
     {"models"},

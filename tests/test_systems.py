@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scripted_search import Stated
 
-from forethought.bench.alone import Alone, majority, solution_text
+from forethought.bench.alone import Alone
 from forethought.bench.compare import compare, missing_runs, warm_up
 from forethought.bench.figures import baseline_of, figures, spent
 from forethought.bench.problems import Posed
@@ -25,10 +25,11 @@ from forethought.bench.systems import (
     System,
     parse_methods,
 )
-from forethought.chains import Problem
+from forethought.chains import Problem, solution_text
 from forethought.config import SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError
+from forethought.evaluators.voting import majority
 from forethought.model import Completion, Usage
 from forethought.prompts import CODE, MATH
 from forethought.stores import ThresholdStore

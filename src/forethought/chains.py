@@ -14,6 +14,7 @@ from typing import Any
 
 from forethought.config import require
 from forethought.errors import ConfigError
+from forethought.prompts import Task
 from forethought.thoughts import ROOT, Source, Thought
 
 
@@ -71,6 +72,18 @@ class Chain:
     def document(self) -> dict[str, Any]:
         """Plain data for a line of JSON; `parsed_chain` reads it."""
         return asdict(self)
+
+
+def solution_text(text: str, task: Task) -> str:
+    """A whole solution up to the end of the thought that ends its path in a search."""
+    if not task.answer_ends_path:
+        return text
+    parts = text.split(task.delimiter)
+    for end in range(1, len(parts)):
+        whole = task.delimiter.join(parts[:end])
+        if task.find_answer(whole) is not None:
+            return whole
+    return text
 
 
 def load_problems(path: Path, limit: int | None = None) -> list[Problem]:

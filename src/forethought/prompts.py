@@ -1,4 +1,4 @@
-"""All prompts and answer patterns, by task. No other file holds words that a model reads.
+"""Prompts and answer patterns, by task. Words that a model reads stand here and in `prompts_cot`.
 
 The worked examples are our own; they show the models the form of a thought (short, one step, closed
 by a blank line), which matters more to small models than any instruction.

@@ -103,6 +103,13 @@ class Ledger:
         """Time that no engine was busy for this run: graph, Python, drawing."""
         return max(0.0, self.wall_seconds - self.total.seconds)
 
+    @property
+    def think_phase_seconds(self) -> float:
+        """Engine time before the final answer was written: drafting, scoring or selection, and the
+        target's own thinking. The latency of Speculative Chain-of-Thought's measurements."""
+        entries = [entry for entry in self.entries if entry.role != "answered"]
+        return sum(entry.usage.seconds for entry in entries)
+
     def tokens_by(self, role: Role) -> int:
         """Tokens computed or sampled in a role."""
         usages = [entry.usage for entry in self.entries if entry.role == role]

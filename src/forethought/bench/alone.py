@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from forethought.chains import solution_text
 from forethought.config import SamplingParams, SearchConfig
-from forethought.evaluators import same_answer
+from forethought.evaluators.voting import majority
 from forethought.model import Completion, Model, Scope, run_scope
-from forethought.prompts import Task, task_named
+from forethought.prompts import task_named
 from forethought.solve import Solution
 from forethought.thoughts import ROOT, Answer, EndReason, LedgerEntry, Source, Thought, close_ledger
 
@@ -83,32 +83,3 @@ class Alone:
             usage=completion.usage,
             status="final" if is_chosen else "pruned",
         )
-
-
-def solution_text(text: str, task: Task) -> str:
-    """A whole solution up to the end of the thought that ends its path in a search."""
-    if not task.answer_ends_path:
-        return text
-    parts = text.split(task.delimiter)
-    for end in range(1, len(parts)):
-        whole = task.delimiter.join(parts[:end])
-        if task.find_answer(whole) is not None:
-            return whole
-    return text
-
-
-def majority(texts: list[str], task: Task) -> int:
-    """The place of the first text that states the answer stated most often; of answers stated as
-    often the one stated first, and 0 where none is. Code is the same where its text is."""
-    is_same: Callable[[str, str], bool] = str.__eq__ if task.name == "code" else same_answer
-    groups: list[list[int]] = []
-    stated = [task.find_answer(text) for text in texts]
-    for place, answer in enumerate(stated):
-        if answer is None:
-            continue
-        own = next((group for group in groups if is_same(stated[group[0]] or "", answer)), None)
-        if own is None:
-            groups.append([place])
-        else:
-            own.append(place)
-    return max(groups, key=len)[0] if groups else 0

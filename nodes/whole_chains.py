@@ -1,0 +1,100 @@
+"""How either model writes whole chains of thought: in one batch, in think tags where it has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forethought.chains import solution_text
+from forethought.config import SamplingParams
+from forethought.config_cot import CotConfig
+from forethought.model import Completion, Model
+from forethought.prompts import task_named
+from forethought.thinking_tags import CLOSE, is_reasoning_model, opened_prompt
+from forethought.thoughts import ROOT, Source, Thought
+
+
+def has_think_tags(model: Model, config: CotConfig) -> bool:
+    """Whether `model` thinks between tags under these settings."""
+    return is_reasoning_model(model) if config.think_tags == "auto" else config.think_tags == "on"
+
+
+def opening_of(model: Model, question: str, config: CotConfig) -> list[int]:
+    """The prompt behind which `model` thinks about `question`."""
+    messages = task_named(config.task).messages(question)
+    return opened_prompt(model, messages, is_reasoning=has_think_tags(model, config))
+
+
+@dataclass(frozen=True, slots=True)
+class ChainWriter:
+    """One model in the role of `source`."""
+
+    model: Model
+    source: Source
+
+    def drafts(self, question: str, config: CotConfig) -> list[Thought]:
+        """`num_chains` chains, sampled in one batch and numbered from 1; blank ones are left out.
+
+        Their limit is lowered so that all fit the context at once.
+        """
+        prompt = opening_of(self.model, question, config)
+        room = (self.model.context_size - len(prompt)) // config.num_chains
+        limit = min(config.draft_tokens, room, self._room(prompt, config))
+        params = config.drafting(max(1, limit), stop=self._stop(config))
+        return self._written([prompt] * config.num_chains, params, config=config, first=1)
+
+    def greedy(self, question: str, config: CotConfig, *, number: int) -> list[Thought]:
+        """One chain of at most `think_tokens`, the most probable token by token, with `number` as
+        its id; none where it is blank."""
+        prompt = opening_of(self.model, question, config)
+        limit = min(config.think_tokens, self._room(prompt, config))
+        params = SamplingParams(
+            temperature=0.0, max_tokens=max(1, limit), stop=self._stop(config), seed=config.seed
+        )
+        return self._written([prompt], params, config=config, first=number)
+
+    def _room(self, prompt: list[int], config: CotConfig) -> int:
+        """What the context has left for thinking: it shares it with the answer as their limits
+        do."""
+        left = self.model.context_size - len(prompt)
+        return left * config.think_tokens // (config.think_tokens + config.answer_tokens)
+
+    def _stop(self, config: CotConfig) -> tuple[str, ...]:
+        return (CLOSE,) if has_think_tags(self.model, config) else ()
+
+    def _written(
+        self, prompts: list[list[int]], params: SamplingParams, *, config: CotConfig, first: int
+    ) -> list[Thought]:
+        completions = self.model.generate(prompts, params)
+        return [
+            self._thought(number, completion, config)
+            for number, completion in enumerate((c for c in completions if c.text.strip()), first)
+        ]
+
+    def _thought(self, number: int, completion: Completion, config: CotConfig) -> Thought:
+        text = completion.text
+        if not has_think_tags(self.model, config):
+            text = solution_text(text, task_named(config.task))
+        is_whole = completion.finish_reason in ("stop", "eos") or text != completion.text
+        return Thought(
+            id=number,
+            parent=ROOT,
+            depth=1,
+            text=text,
+            tokens=self._tokens(completion.tokens, text),
+            vocabulary=self.model.vocabulary,
+            source=self.source,
+            is_terminal=is_whole,
+            usage=completion.usage,
+        )
+
+    def _tokens(self, tokens: list[int], text: str) -> list[int]:
+        """Those of `tokens` that spell `text`, which begins as they do; where none of them ends
+        with it, those that the vocabulary spells it with."""
+        length = len(text)
+        for end in range(len(tokens), -1, -1):
+            spelt = self.model.decode(tokens[:end])
+            if spelt == text:
+                return tokens[:end]
+            if len(spelt) < length:
+                break
+        return self.model.encode(text)
