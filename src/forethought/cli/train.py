@@ -62,6 +62,7 @@ def train() -> None:
 @click.option("--rollouts", type=click.IntRange(0), default=0, show_default=True, help="A step.")
 @click.option("--max-tokens", type=click.IntRange(1), default=DRAWN.max_tokens, show_default=True)
 @config_options(SearchConfig, _DRAWING)
+@click.option("--think-tags/--no-think-tags", "thinks", help="What stands in them, and no more.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @model_options
 def sample(source: str, out: Path, **options: Any) -> None:
@@ -80,7 +81,9 @@ def sample(source: str, out: Path, **options: Any) -> None:
     roles: set[Role] = {role for role, count in counts.items() if count}
     with open_models(roles, options) as opened, progress_bars() as start:
         for role in sorted(roles):
-            sampler = ChainSampler(opened.models[role], task, role, options["seed"], params)
+            sampler = ChainSampler(
+                opened.models[role], task, role, options["seed"], params, options["thinks"]
+            )
             show = start(f"{role} writes")
             sample_chains(sampler, problems, num_chains=counts[role], path=out, progress=show)
             if options["rollouts"]:

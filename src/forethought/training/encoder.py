@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from forethought.engine.template import ChatTemplate
 from forethought.engine.vocabulary import Vocabulary
@@ -13,26 +12,9 @@ from forethought.engine.weights import Weights
 from forethought.model import Message
 
 
-class PromptEncoder(Protocol):
-    """What makes token ids of a prompt: the part of `Reader` that computes nothing."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def vocabulary(self) -> str: ...
-    @property
-    def context_size(self) -> int: ...
-
-    def encode(self, text: str, *, special: bool = False) -> list[int]: ...
-
-    def start_tokens(self) -> list[int]: ...
-
-    def chat(self, messages: list[Message]) -> list[int]: ...
-
-
 class HeaderEncoder:
-    """The `PromptEncoder` of an opened file, for prompts that fit `context_size`; see
-    `open_encoder`."""
+    """What of a `Model` computes nothing, for prompts that fit `context_size`; `open_encoder`
+    makes it."""
 
     def __init__(self, header: Weights, context_size: int) -> None:
         self.name = header.path.stem
@@ -49,6 +31,10 @@ class HeaderEncoder:
         """Token ids of `text`, no start token added; control tokens spelt out in it stay text
         unless `special`."""
         return self._vocabulary.encode(text, special=special)
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of token ids."""
+        return self._vocabulary.decode(tokens)
 
     def start_tokens(self) -> list[int]:
         """The start token, where the model was trained with one."""

@@ -14,7 +14,7 @@ from forethought.training.base_model import module
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
     """How an adapter is trained; the defaults are those of Speculative Chain-of-Thought's draft
-    (Wang et al. 2026, section 3; learning rate, epochs and batch as in its code).
+    (Wang et al. 2025, its code where the paper is silent).
 
     The update of each of `projections` has `rank` and is scaled by `alpha / rank`; `dropout` is the
     share of its inputs left out in training. `layers` counts the adapted blocks from the top, None
@@ -90,7 +90,10 @@ def adapted(base: Any, config: LoraConfig) -> Any:
         lora_dropout=config.dropout,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+        # peft asks transformers by an old name; the new one of the other is not in all of 5.x
+        warnings.simplefilter("ignore", FutureWarning)
+        if config.recompute:
+            base.gradient_checkpointing_enable({"use_reentrant": False})
         try:
             return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
         except ValueError as error:

@@ -37,8 +37,8 @@ def train_small_prm(
         ConfigError: too few questions, or a checkpoint of other settings.
         MissingExtra, ModelLoadError: see `forethought.training.base_model`.
     """
-    kept, held = split_by_question(chains)
-    kept = telling(kept)
+    split = split_by_question(chains)
+    kept, held = telling(split.kept), split.held
     with open_encoder(base, max_tokens=config.max_tokens) as encoder:
         answers = answer_tokens(encoder, SMALL_PRM)
         examples = make_examples(kept, encoder, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from forethought.chains import Chain
 from forethought.config import require
@@ -10,9 +11,17 @@ from forethought.config import require
 _HELD_OUT = 10  # one question in so many
 
 
-def split_by_question(chains: list[Chain]) -> tuple[list[Chain], list[Chain]]:
-    """The chains to train on, and about a tenth held out. A question's side is its own: it depends
-    neither on the order nor on the other questions.
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The chains to learn from, `kept`, and those of other questions, `held`."""
+
+    kept: list[Chain]
+    held: list[Chain]
+
+
+def split_by_question(chains: list[Chain]) -> Split:
+    """About a tenth of the questions held out. A question's side is its own: it depends neither on
+    the order nor on the other questions.
 
     Raises:
         ConfigError: no question falls on one of the sides.
@@ -22,7 +31,7 @@ def split_by_question(chains: list[Chain]) -> tuple[list[Chain], list[Chain]]:
     require(
         bool(held and kept), f"{len(chains)} chains are too few to hold questions out: add more"
     )
-    return kept, held
+    return Split(kept, held)
 
 
 def _is_held_out(question: str) -> bool:

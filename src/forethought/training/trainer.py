@@ -48,8 +48,6 @@ class LoraTrainer(ABC, Generic[Example]):
         self._torch = module("torch")
         self._config = config
         self._torch.manual_seed(config.seed)
-        if config.recompute:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
         self.model = adapted(base, config)
         self._weights = [p for p in self.model.parameters() if p.requires_grad]
         # computed in the base's type, kept in float32: bfloat16 loses small updates
