@@ -218,6 +218,16 @@ def test_recomputed_activations_change_nothing(one: Tiny, tmp_path: Path) -> Non
         trainer.train([CHAINS], tmp_path / "c", ignore)
     for name, pair in kept.pairs().items():
         assert pair.b == pytest.approx(recomputed.pairs()[name].b, abs=1e-6)
+    counts = []
+    for trainer in (kept, recomputed):
+        calls: list[object] = []
+        block = trainer.model.base_model.model.model.layers[1].mlp
+        hook = block.register_forward_hook(lambda *_, calls=calls: calls.append(None))
+        trainer.model.train()
+        trainer.loss(CHAINS).backward()
+        hook.remove()
+        counts.append(len(calls))
+    assert counts == [1, 2]
 
 
 def test_a_run_that_was_cut_off_draws_the_same_dropout(one: Tiny, tmp_path: Path) -> None:
