@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.config import SearchConfig
-from forethought.evaluators import path_tokens
 from forethought.model import Model
-from forethought.nodes.closing import forced_end
+from forethought.nodes.closing import Closing
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -86,21 +85,7 @@ class WriteAnswer:
         if path and path[-1].is_terminal:
             return None
         opening = self.model.chat(task.messages(state["question"]))
-        ending = forced_end(self.model, task, opening + path_tokens(self.model, path))
-        if ending is None:
-            return None
-        return Thought(
-            id=next_id(state),
-            parent=path[-1].id if path else 0,
-            depth=len(path) + 1,
-            text=ending.text,
-            tokens=ending.tokens,
-            vocabulary=self.model.vocabulary,
-            source="target",
-            is_terminal=True,
-            usage=ending.usage,
-            status="final",
-        )
+        return Closing(self.model, task).end(opening, path, next_id(state))
 
 
 def finished_paths(state: SearchState) -> list[list[Thought]]:

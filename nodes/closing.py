@@ -1,31 +1,62 @@
-"""How the target brings a path to its end: the task's answer cue, gone on from greedily."""
+"""The forced end of a path that has none of its own: the target states the answer."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Final
 
 from forethought.config import SamplingParams
-from forethought.model import Completion, Model
+from forethought.evaluators import path_tokens
+from forethought.model import Model
 from forethought.prompts import Task
+from forethought.thoughts import ROOT, Thought
 
-_ANSWER_TOKENS = 64
-_CODE_TOKENS = 512
+_ANSWER_TOKENS: Final = 64
+_CODE_TOKENS: Final = 512
 
 
-def forced_end(model: Model, task: Task, prompt: list[int]) -> Completion | None:
-    """The final answer that `model` gives behind `prompt`, cue included in text and tokens; None
-    where the context has no room for one, or the run may not write any more."""
-    cue = model.encode(task.answer_cue)
-    limit = _CODE_TOKENS if "```" in task.answer_cue else _ANSWER_TOKENS
-    limit = min(limit, model.context_size - len(prompt) - len(cue) - 1)
-    if limit < 1:
-        return None
-    params = SamplingParams(
-        temperature=0.0, max_tokens=limit, stop=(task.answer_close,), keep_stop=True
-    )
-    (completion,) = model.generate([prompt + cue], params)
-    if not completion.text.strip():
-        return None
-    return replace(
-        completion, text=task.answer_cue + completion.text, tokens=cue + completion.tokens
-    )
+def answer_tokens(task: Task) -> int:
+    """The most tokens of an answer behind the task's cue."""
+    return _CODE_TOKENS if "```" in task.answer_cue else _ANSWER_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How `model` ends paths of `task`: greedily, behind the task's answer cue."""
+
+    model: Model
+    task: Task
+
+    def end(
+        self, opening: list[int], path: list[Thought], number: int, *, bridge: str = ""
+    ) -> Thought | None:
+        """The end of `path`, under the id `number`; None where the run may not write any more.
+
+        Args:
+            opening: the prompt's tokens before the path.
+            bridge: text between path and cue, e.g. what closes a think block.
+        """
+        cue = bridge + self.task.answer_cue
+        tokens = self.model.encode(cue)
+        prompt = opening + path_tokens(self.model, path) + tokens
+        limit = min(answer_tokens(self.task), self.model.context_size - len(prompt) - 1)
+        if limit < 1:
+            return None
+        params = SamplingParams(
+            temperature=0.0, max_tokens=limit, stop=(self.task.answer_close,), keep_stop=True
+        )
+        (completion,) = self.model.generate([prompt], params)
+        if not completion.text.strip():
+            return None
+        return Thought(
+            id=number,
+            parent=path[-1].id if path else ROOT,
+            depth=len(path) + 1,
+            text=cue + completion.text,
+            tokens=tokens + completion.tokens,
+            vocabulary=self.model.vocabulary,
+            source="target",
+            is_terminal=True,
+            usage=completion.usage,
+            status="final",
+        )

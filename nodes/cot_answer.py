@@ -8,13 +8,13 @@ from typing import Any, Final
 from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
 from forethought.evaluators import path_tokens
-from forethought.model import Completion, Model
-from forethought.nodes.closing import forced_end
+from forethought.model import Model
+from forethought.nodes.closing import Closing
 from forethought.nodes.cot_state import CotRuntime, CotState, chain_to_answer, cot_settings
 from forethought.nodes.state import entries_of, node_scope, tell
 from forethought.nodes.whole_chains import has_think_tags, opening_of
-from forethought.prompts import Task, task_named
-from forethought.thinking_tags import closing
+from forethought.prompts import task_named
+from forethought.thinking_tags import closing, is_closed
 from forethought.thoughts import (
     ROOT,
     Answer,
@@ -41,73 +41,71 @@ class AnswerFromChain:
         task = task_named(config.task)
         chain = chain_to_answer(state)
         path = [] if chain is None else [chain.marked(_STANDS[chain.source])]
-        is_answered = chain is not None and self._has_answered(chain, config)
         with node_scope(state, config, answering=True) as scope:
-            ending = None if is_answered else self._ending(state, chain, config)
-        if ending is not None:
-            path.append(ending)
-        is_whole = all(t.is_terminal for t in path) and (is_answered or ending is not None)
+            if not self._is_answered(path, config):
+                path += self._endings(state, path, config)
+        is_whole = all(t.is_terminal for t in path) and self._is_answered(path, config)
         reason = state["stop"] or ("answer" if is_whole else scope.stop_reason() or "limit")
         entries = entries_of(scope, "answered")
-        thoughts = settled(state["thoughts"], path)
+        thoughts = settled(state["chains"], path)
         text = "".join(thought.text for thought in path).strip()
         ledger = close_ledger(merge_entries(state["ledger"], entries), thoughts)
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "selected", thoughts=thoughts)
         tell(runtime, "answered", answer=answer)
-        return {"answer": answer, "ledger": entries, "thoughts": thoughts}
+        return {"answer": answer, "ledger": entries, "thoughts": thoughts, "chains": []}
 
-    def _has_answered(self, chain: Thought, config: CotConfig) -> bool:
-        """Whether the chain is a whole solution of the target's own."""
-        is_own = chain.source == "target" and chain.is_terminal
-        stated = task_named(config.task).find_answer(chain.text)
-        return is_own and not has_think_tags(self.model, config) and stated is not None
+    def _is_answered(self, path: list[Thought], config: CotConfig) -> bool:
+        """Whether the target has written an answer behind the last chain, or within its own."""
+        if not path or path[-1].source == "draft":
+            return False
+        if has_think_tags(self.model, config):
+            return is_closed("".join(thought.text for thought in path))
+        return task_named(config.task).find_answer(path[-1].text) is not None
 
-    def _ending(self, state: CotState, chain: Thought | None, config: CotConfig) -> Thought | None:
-        """What the target concludes from the chain, with what parts the two; None where there is
-        no room, or the run may not write any more."""
-        task, text = task_named(config.task), chain.text if chain else ""
-        is_tagged = has_think_tags(self.model, config)
-        between = closing(text) if is_tagged else parting(text, task)
-        tokens = self.model.encode(between, special=is_tagged)
-        prompt = opening_of(self.model, state["question"], config)
-        prompt += path_tokens(self.model, [chain] if chain else []) + tokens
-        if is_tagged:
-            completion = self._conclusion(prompt, config)
+    def _endings(self, state: CotState, path: list[Thought], config: CotConfig) -> list[Thought]:
+        """What the target concludes, with what parts it from the chain; nothing where there is no
+        room, or the run may not write any more."""
+        task, number = task_named(config.task), len(state["chains"]) + 1
+        opening = opening_of(self.model, state["question"], config)
+        text = "".join(thought.text for thought in path)
+        if has_think_tags(self.model, config):
+            ending = self._conclusion(opening, path, number, config)
         else:
-            completion = forced_end(self.model, task, prompt)
-        if completion is None:
-            return None
-        return Thought(
-            id=len(state["thoughts"]) + 1,
-            parent=chain.id if chain else ROOT,
-            depth=2 if chain else 1,
-            text=between + completion.text,
-            tokens=tokens + completion.tokens,
-            vocabulary=self.model.vocabulary,
-            source="target",
-            is_terminal=completion.finish_reason in ("stop", "eos"),
-            usage=completion.usage,
-            status="final",
-        )
+            bridge = "" if not text or text.endswith(task.delimiter) else task.delimiter
+            ending = Closing(self.model, task).end(opening, path, number, bridge=bridge)
+        return [ending] if ending else []
 
-    def _conclusion(self, prompt: list[int], config: CotConfig) -> Completion | None:
+    def _conclusion(
+        self, opening: list[int], path: list[Thought], number: int, config: CotConfig
+    ) -> Thought | None:
+        bridge = closing("".join(thought.text for thought in path))
+        tokens = self.model.encode(bridge, special=True)
+        prompt = opening + path_tokens(self.model, path) + tokens
         limit = min(config.answer_tokens, self.model.context_size - len(prompt) - 1)
         if limit < 1:
             return None
         params = SamplingParams(temperature=0.0, max_tokens=limit, seed=config.seed)
         (completion,) = self.model.generate([prompt], params)
-        return completion if completion.text.strip() else None
+        if not completion.text.strip():
+            return None
+        return Thought(
+            id=number,
+            parent=path[-1].id if path else ROOT,
+            depth=len(path) + 1,
+            text=bridge + completion.text,
+            tokens=tokens + completion.tokens,
+            vocabulary=self.model.vocabulary,
+            source="target",
+            is_terminal=completion.finish_reason == "eos",
+            usage=completion.usage,
+            status="final",
+        )
 
 
-def parting(text: str, task: Task) -> str:
-    """What parts a chain from the answer cue: the task's delimiter, where it does not end so."""
-    return "" if not text or text.endswith(task.delimiter) else task.delimiter
-
-
-def settled(thoughts: list[Thought], path: list[Thought]) -> list[Thought]:
-    """All thoughts of a run that ended with `path`; drafts that are not on it were of no use."""
+def settled(chains: list[Thought], path: list[Thought]) -> list[Thought]:
+    """All thoughts of a run that ended with `path`; chains that are not on it were of no use."""
+    known = {chain.id for chain in chains}
     on_path = {thought.id: thought for thought in path}
-    known = {thought.id for thought in thoughts}
-    chains = [on_path.get(thought.id, thought.marked("rejected")) for thought in thoughts]
-    return chains + [thought for thought in path if thought.id not in known]
+    decided = [on_path.get(chain.id, chain.marked("rejected")) for chain in chains]
+    return decided + [thought for thought in path if thought.id not in known]

@@ -35,7 +35,7 @@ class StartChains:
             self.selector.numbers(config.num_chains + 1)
         return {
             "started_at": time.time(),
-            "thoughts": [],
+            "chains": [],
             "choice": None,
             "shares": [],
             "stop": None,
@@ -54,10 +54,10 @@ class DraftChains:
         config = cot_settings(runtime)
         tell(runtime, "drafting", depth=1, count=config.num_chains)
         with node_scope(state, config) as scope:
-            thoughts = ChainWriter(self.model, "draft").drafts(state["question"], config)
-        tell(runtime, "proposed", thoughts=thoughts)
+            chains = ChainWriter(self.model, "draft").drafts(state["question"], config)
+        tell(runtime, "proposed", thoughts=chains)
         return {
-            "thoughts": thoughts,
+            "chains": chains,
             "ledger": entries_of(scope, "drafted"),
             "stop": scope.stop_reason(),
         }

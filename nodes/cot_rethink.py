@@ -8,7 +8,7 @@ from typing import Any
 from forethought.errors import PromptTooLong
 from forethought.model import Model
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
-from forethought.nodes.state import entries_of, full_context, node_scope, tell
+from forethought.nodes.state import entries_of, node_scope, tell
 from forethought.nodes.whole_chains import ChainWriter
 
 
@@ -20,18 +20,20 @@ class ThinkAgain:
     model: Model
 
     def __call__(self, state: CotState, runtime: CotRuntime) -> dict[str, Any]:
-        config, thoughts = cot_settings(runtime), state["thoughts"]
+        config, chains = cot_settings(runtime), state["chains"]
         tell(runtime, "revising", depth=1, count=1)
         with node_scope(state, config) as scope:
             try:
                 writer = ChainWriter(self.model, "target")
-                own = writer.greedy(state["question"], config, number=len(thoughts) + 1)
-            except PromptTooLong as error:
-                return full_context(error, has_thoughts=bool(thoughts))
+                own = writer.greedy(state["question"], config, number=len(chains) + 1)
+            except PromptTooLong:
+                if not chains:
+                    raise
+                return {"stop": "limit"}
         own = [thought.marked("revised") for thought in own]
         tell(runtime, "decided", thoughts=own)
         return {
-            "thoughts": thoughts + own,
+            "chains": chains + own,
             "ledger": entries_of(scope, "revised"),
             "stop": scope.stop_reason(),
         }

@@ -12,14 +12,15 @@ from forethought.thoughts import Thought
 class CotState(RunState):
     """What the nodes of one run share.
 
-    `thoughts` are the chains, at depth 1: those of the draft, numbered from 1 in the order in which
-    they are offered, then the target's own, if it had to think again; the final answer is at depth
-    2. `choice` is the number that the selector gave, or None before it did: that of a chain, or the
-    one behind the last, which says that all are wrong. `shares`, in [0, 1], are the parts of the
-    selector's probability that fell to each number; empty where no model was asked.
+    `chains` are those in work, at depth 1: the draft's, numbered from 1 in the order in which they
+    are offered, then the target's own, if it had to think again; the last node writes them and the
+    answer, at depth 2, to `thoughts`. `choice` is the number that the selector gave, or None before
+    it did: that of a chain, or the one behind the last, which says that all are wrong. `shares`, in
+    [0, 1], are the parts of the selector's probability that fell to each number; empty where no
+    model was asked.
     """
 
-    thoughts: list[Thought]
+    chains: list[Thought]
     choice: int | None
     shares: list[float]
 
@@ -34,7 +35,7 @@ def cot_settings(runtime: CotRuntime) -> CotConfig:
 
 def drafts_of(state: CotState) -> list[Thought]:
     """The chains that the draft wrote, in the order of their numbers."""
-    return [thought for thought in state["thoughts"] if thought.source == "draft"]
+    return [thought for thought in state["chains"] if thought.source == "draft"]
 
 
 def is_all_wrong(state: CotState) -> bool:
@@ -46,7 +47,7 @@ def chain_to_answer(state: CotState) -> Thought | None:
     """The chain that the answer is written from: the target's own, else the one picked, else, where
     the run was stopped before that, the best that there is: by its share, then one that came to its
     own end, then the first. None where nothing was written."""
-    own = [thought for thought in state["thoughts"] if thought.source == "target"]
+    own = [thought for thought in state["chains"] if thought.source == "target"]
     if own:
         return own[-1]
     drafts = drafts_of(state)

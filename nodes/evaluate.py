@@ -9,7 +9,6 @@ from forethought.errors import PromptTooLong
 from forethought.evaluators import Evaluator
 from forethought.evaluators.asking import scores_of
 from forethought.model import RunStopped
-from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -28,7 +27,6 @@ class Evaluate:
     """V(z) for every candidate z in its context, by its last step (OpenR's aggregation)."""
 
     evaluator: Evaluator
-    controller: Controller
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         new = [thought for thought in state["candidates"] if thought.score is None]
@@ -42,8 +40,7 @@ class Evaluate:
             except RunStopped as stopped:
                 return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
             except PromptTooLong as error:
-                return full_context(error, has_thoughts=state["depth"] > 1)
-        self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
+                return full_context(state, error)
         by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
         tell(runtime, "scored", thoughts=list(by_id.values()))
         candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]

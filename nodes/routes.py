@@ -29,7 +29,7 @@ def after_chains(state: CotState) -> Literal["choose", "think_again", "answer"]:
     """The selector, where the draft has written any chain and nothing says stop."""
     if state["stop"]:
         return "answer"
-    return "choose" if state["thoughts"] else "think_again"
+    return "choose" if state["chains"] else "think_again"
 
 
 def after_choice(state: CotState) -> Literal["think_again", "answer"]:

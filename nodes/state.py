@@ -1,7 +1,7 @@
-"""A graph's state: plain data that any checkpointer can write, and how a node enters its run.
+"""The graph's state: plain data that any checkpointer can write, and how a node enters its run.
 
 Live objects (models, evaluators, stores) are fields of the nodes; settings come in the run's
-context, for SpecSearch as a `SearchConfig`. Neither is ever in the state.
+context, a search's as a `SearchConfig`. Neither is ever in the state.
 """
 
 from __future__ import annotations
@@ -40,44 +40,43 @@ class SearchInput(TypedDict):
     question: str
 
 
-class RunState(SearchInput):
-    """What the state of every graph holds.
+class RunState(TypedDict):
+    """What every graph's state has. `thoughts` is the tree, each thought written once; `stop` says
+    why the run must end, if it must."""
 
-    `stop` says why the run must come to an end, if it must.
-    """
-
+    question: str
     started_at: float
+    thoughts: Annotated[list[Thought], operator.add]
     ledger: Annotated[list[LedgerEntry], merge_entries]
     stop: SearchStop | None
     answer: Answer | None
 
 
-class Timed(Protocol):
-    """The settings of every graph; `deadline` is in seconds from the start of a run."""
-
-    @property
-    def deadline(self) -> float | None: ...
-
-
 class SearchState(RunState):
-    """What the nodes of one run of SpecSearch share.
+    """What the nodes of one search share.
 
     `depth` is that of the thoughts in work. `needs` counts the thoughts that the target owes each
-    parent. `candidates` are the thoughts in work, not yet in the tree; `thoughts` is the tree, each
-    thought written once. `frontier` holds the ids of the open paths in work, `finished` the ends of
-    the beam's finished paths, or of the paths that MCTS has walked, in order. `thresholds` is beta
-    by depth; `plans` says per step who was to write.
+    parent. `candidates` are the thoughts in work, not yet in the tree. `frontier` holds the ids of
+    the open paths in work, `finished` the ends of the beam's finished paths, or of the paths that
+    MCTS has walked, in order. `thresholds` is beta by depth; `plans` says per step who was to
+    write.
     """
 
     run_id: str
     depth: int
     needs: dict[int, int]
     candidates: list[Thought]
-    thoughts: Annotated[list[Thought], operator.add]
     frontier: list[int]
     finished: list[int]
     thresholds: dict[int, float]
     plans: Annotated[list[Plan], operator.add]
+
+
+class Limited(Protocol):
+    """Settings of any graph, as far as a run's end depends on them."""
+
+    @property
+    def deadline(self) -> float | None: ...
 
 
 SearchRuntime = Runtime[SearchConfig]
@@ -89,18 +88,18 @@ def settings(runtime: SearchRuntime) -> SearchConfig:
     return runtime.context or SearchConfig()
 
 
-def full_context(error: PromptTooLong, *, has_thoughts: bool) -> dict[str, Any]:
-    """The update where a path has outgrown a model's context: the run ends with what it has.
+def full_context(state: RunState, error: PromptTooLong) -> dict[str, Any]:
+    """The update where a path has outgrown a model's context: the search ends with what it has.
 
     Where it is the question itself that does not fit, there is nothing to end with: raises `error`.
     """
-    if not has_thoughts:
+    if not state["thoughts"]:
         raise error
     return {"stop": "limit"}
 
 
 @contextmanager
-def node_scope(state: RunState, config: Timed, *, answering: bool = False) -> Iterator[Scope]:
+def node_scope(state: RunState, config: Limited, *, answering: bool = False) -> Iterator[Scope]:
     """Model calls inside are cancelled with the run, end at its deadline, and are metered."""
     outer = current_scope() or Scope()
     deadline = outer.deadline

@@ -1,4 +1,4 @@
-"""How either model writes whole chains of thought: in one batch, in think tags where it has them."""
+"""How either model writes whole chains of thought: in one batch, between its think tags, if any."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from forethought.thoughts import ROOT, Source, Thought
 
 def has_think_tags(model: Model, config: CotConfig) -> bool:
     """Whether `model` thinks between tags under these settings."""
-    return is_reasoning_model(model) if config.think_tags == "auto" else config.think_tags == "on"
+    return is_reasoning_model(model) if config.reasoning == "auto" else config.reasoning == "on"
 
 
 def opening_of(model: Model, question: str, config: CotConfig) -> list[int]:
-    """The prompt behind which `model` thinks about `question`."""
-    messages = task_named(config.task).messages(question)
-    return opened_prompt(model, messages, is_reasoning=has_think_tags(model, config))
+    """The prompt behind which `model` thinks about `question`; worked examples, which have no
+    thinking in them, only where it does so without tags."""
+    messages, is_reasoning = (
+        task_named(config.task).messages(question),
+        has_think_tags(model, config),
+    )
+    if is_reasoning:
+        messages = [messages[0], messages[-1]]
+    return opened_prompt(model, messages, is_reasoning=is_reasoning)
 
 
 @dataclass(frozen=True, slots=True)

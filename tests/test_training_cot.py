@@ -10,6 +10,7 @@ import pytest
 
 from forethought.chains import Chain, Problem, Step
 from forethought.config import SamplingParams
+from forethought.config_cot import CotConfig
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError
 from forethought.model import Completion
@@ -146,13 +147,13 @@ def test_a_draft_is_checked_against_the_targets_answers() -> None:
         seen.append((question, index))
         return replies[question]
 
-    check = check_draft(ScriptedModel(reply), MATH, [chain(name) for name in "abcd"])
+    check = check_draft(ScriptedModel(reply), CotConfig(), [chain(name) for name in "abcd"])
     assert seen == [("a", 0), ("b", 1), ("c", 2), ("d", 3)]  # one batch
     assert check.num_questions == 4
     assert check.mean_tokens == (18 + 9 + 1 + 512) / 4
     assert (check.ended, check.agreement) == (0.75, 0.25)
     with pytest.raises(ConfigError, match="no chains"):
-        check_draft(ScriptedModel(reply), MATH, [])
+        check_draft(ScriptedModel(reply), CotConfig(), [])
 
 
 # Drafts to choose from

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 
 from forethought.chains import Chain, Step  # noqa: E402
 from forethought.config import EngineConfig  # noqa: E402
+from forethought.config_cot import CotConfig  # noqa: E402
 from forethought.engine import Engine  # noqa: E402
 from forethought.engine.header import header_texts, weights_identity  # noqa: E402
 from forethought.errors import ConfigError, ModelFileError  # noqa: E402
@@ -348,7 +349,7 @@ def test_a_chain_stands_behind_the_drafts_prompt_and_ends_its_turn(tiny: Tiny) -
             assert len(end) == 1
             assert vocabulary.is_end(end[0])
     with open_encoder(tiny.gguf, max_tokens=1000) as encoder:
-        first, second = chain_examples([chain, own], encoder, MATH)
+        first, second = chain_examples([chain, own], encoder, CotConfig())
         with pytest.raises(ConfigError, match="none of 2 chains"):
             chain_examples(
                 [replace(chain, source="draft"), replace(chain, stated=None)], encoder, MATH
@@ -359,18 +360,18 @@ def test_a_chain_stands_behind_the_drafts_prompt_and_ends_its_turn(tiny: Tiny) -
         open_encoder(tiny.gguf, max_tokens=len(first.tokens) - 1) as encoder,
         pytest.raises(ConfigError, match="raise max_tokens"),
     ):
-        chain_examples([chain], encoder, MATH)
+        chain_examples([chain], encoder, CotConfig())
 
 
 def test_a_thinking_draft_learns_the_block_and_its_end(
     one: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forethought.training.draft.is_reasoning_model", lambda _: True)
+    monkeypatch.setattr("forethought.nodes.whole_chains.is_reasoning_model", lambda _: True)
     plain = questions(1)[0]
     thought = replace(plain, stated=None, steps=[Step("Well.\n</think>\n\nSo 3.", [])])
     cut = replace(thought, steps=[Step("Well", [])])
     with open_encoder(one.gguf, max_tokens=1000) as encoder:
-        examples = chain_examples([plain, thought, cut], encoder, MATH)
+        examples = chain_examples([plain, thought, cut], encoder, CotConfig())
         texts = [encoder.decode(e.tokens[e.start :]) for e in examples]
         assert encoder.decode(examples[0].tokens[: examples[0].start]).endswith("<think>\n")
     assert texts == [

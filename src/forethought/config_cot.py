@@ -15,7 +15,7 @@ from forethought.config import (
 )
 
 SelectorName = Literal["model", "none", "majority"]
-ThinkTags = Literal["auto", "on", "off"]
+Reasoning = Literal["auto", "on", "off"]
 
 # the option behind the last chain needs a number of one digit, too
 MAX_CHAINS: Final = 8
@@ -33,8 +33,9 @@ class CotConfig:
     model may also pick "all are wrong", and the target then thinks again by itself;
     `all_wrong_bias`, in nats, is added to the logit of that option. Limits count sampled tokens:
     `draft_tokens` of a chain, `think_tokens` of the target's own thinking, `answer_tokens` of the
-    answer; each is lowered to what the model's context has room for. `think_tags` says whether a
-    chain stands between think tags: "auto" asks each model's vocabulary. `deadline` is in seconds.
+    answer; each is lowered to what the model's context has room for. `reasoning` says whether
+    chains stand in a think block: "auto", where a model's vocabulary has one. `deadline` is in
+    seconds.
 
     Raises:
         ConfigError: a value is out of range.
@@ -48,7 +49,7 @@ class CotConfig:
     draft_tokens: int = 5000
     think_tokens: int = 20480
     answer_tokens: int = 10240
-    think_tags: ThinkTags = "auto"
+    reasoning: Reasoning = "auto"
     temperature: float = 0.6
     top_p: float = 1.0
     top_k: int = 0
@@ -59,7 +60,7 @@ class CotConfig:
     def __post_init__(self) -> None:
         require_between("num_chains", self.num_chains, (1, MAX_CHAINS))
         require_one_of("selector", self.selector, get_args(SelectorName))
-        require_one_of("think_tags", self.think_tags, get_args(ThinkTags))
+        require_one_of("reasoning", self.reasoning, get_args(Reasoning))
         bias = self.all_wrong_bias
         require(math.isfinite(bias), f"all_wrong_bias must be a finite number, not {bias}")
         for name in ("draft_tokens", "think_tokens", "answer_tokens"):

@@ -13,6 +13,7 @@ import click
 
 from forethought.cli.batch import batch
 from forethought.cli.bench import bench
+from forethought.cli.calibrate import calibrate
 from forethought.cli.evaluators import evaluators
 from forethought.cli.models import models
 from forethought.cli.solve import solve
@@ -31,11 +32,11 @@ def forethought() -> None:
     """Speculative reasoning with a small and a large local model."""
 
 
-for command in (solve, batch, models, thresholds, evaluators, train, bench):
+for command in (solve, batch, models, thresholds, evaluators, calibrate, train, bench):
     forethought.add_command(command)
 for command in (draft, selector):
     train.add_command(command)
-for group in (forethought, models, thresholds, evaluators, train, bench):
+for group in (forethought, models, thresholds, evaluators, calibrate, train, bench):
     group.no_args_is_help = False  # a missing command is an error of one line, as any other
 
 

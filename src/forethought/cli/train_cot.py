@@ -18,6 +18,7 @@ from forethought.cli.opening import model_options, open_models, progress_bars
 from forethought.cli.options import config_from, config_options, engine_config
 from forethought.cli.train import FILE, LORA_HELP, NEW_FILE, model_path, problems_of, report
 from forethought.config import SamplingParams, require
+from forethought.config_cot import CotConfig
 from forethought.engine import Engine
 from forethought.evaluators.registry import Role
 from forethought.prompts import task_named
@@ -80,9 +81,9 @@ def draft(chains: Path, source: str | None, out: Path, **options: Any) -> None:
     losses = train_on_chains(path, data, config=config, out=out, report=report)
     _tell_losses(out, losses)
     if asked := data.held[: options["check"]]:
-        task, params = task_named(config.task), _greedy(options)
+        cot, params = CotConfig(task=config.task), _greedy(options)
         checks = _before_and_after(
-            path, out, options, lambda engine: check_draft(engine, task, asked, params)
+            path, out, options, lambda engine: check_draft(engine, cot, asked, params)
         )
         wide_console().print(_draft_table(checks, asked))
 

@@ -16,15 +16,12 @@ from typing import Any, cast
 
 from forethought.chains import Chain
 from forethought.config import SamplingParams, require
+from forethought.config_cot import CotConfig
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
-from forethought.prompts import Task, task_named
-from forethought.thinking_tags import (
-    CLOSE,
-    is_closed,
-    is_reasoning_model,
-    opened_prompt,
-)
+from forethought.nodes.whole_chains import has_think_tags, opening_of
+from forethought.prompts import task_named
+from forethought.thinking_tags import CLOSE, is_closed
 from forethought.training.about import about
 from forethought.training.base_model import load_base
 from forethought.training.encoder import HeaderEncoder, open_encoder
@@ -51,7 +48,9 @@ class ChainExample:
     start: int
 
 
-def chain_examples(chains: list[Chain], encoder: HeaderEncoder, task: Task) -> list[ChainExample]:
+def chain_examples(
+    chains: list[Chain], encoder: HeaderEncoder, config: CotConfig
+) -> list[ChainExample]:
     """The target's chains behind the prompt that the draft writes after; chains that do not fit
     the encoder's context with it are left out.
 
@@ -59,11 +58,10 @@ def chain_examples(chains: list[Chain], encoder: HeaderEncoder, task: Task) -> l
         ConfigError: none is left.
     """
     model = cast("Model", encoder)  # to open a prompt computes nothing
-    is_reasoning = is_reasoning_model(model)
+    is_reasoning = has_think_tags(model, config)
     examples = []
     for chain in target_chains(chains):
-        messages = task.messages(chain.question)
-        opening = opened_prompt(model, messages, is_reasoning=is_reasoning)
+        opening = opening_of(model, chain.question, config)
         tokens = opening + _written(chain, encoder, is_reasoning=is_reasoning)
         if len(tokens) < encoder.context_size:
             examples.append(ChainExample(tokens, len(opening)))
@@ -132,7 +130,7 @@ def train_draft(
     """
     with open_encoder(base, max_tokens=config.max_tokens) as encoder:
         examples, tests = (
-            chain_examples(chains, encoder, task_named(config.task))
+            chain_examples(chains, encoder, CotConfig(task=config.task))
             for chains in (data.kept, data.held)
         )
     trainer = DraftTrainer(load_base(base), config)
@@ -155,7 +153,7 @@ class DraftCheck:
 
 
 def check_draft(
-    model: Model, task: Task, chains: Sequence[Chain], params: SamplingParams = GREEDY
+    model: Model, config: CotConfig, chains: Sequence[Chain], params: SamplingParams = GREEDY
 ) -> DraftCheck:
     """Let the model solve the questions of the target's `chains`, in one batch.
 
@@ -165,12 +163,9 @@ def check_draft(
         EngineError: see `forethought.errors`.
     """
     require(bool(chains), "there are no chains of the target to compare with")
-    is_reasoning = is_reasoning_model(model)
-    prompts = [
-        opened_prompt(model, task.messages(chain.question), is_reasoning=is_reasoning)
-        for chain in chains
-    ]
-    params = replace(params, stop=(CLOSE,) if is_reasoning else ())
+    task = task_named(config.task)
+    prompts = [opening_of(model, chain.question, config) for chain in chains]
+    params = replace(params, stop=(CLOSE,) if has_think_tags(model, config) else ())
     completions = model.generate(prompts, params)
     for completion in completions:
         if completion.finish_reason in ("cancelled", "deadline"):

@@ -103,6 +103,8 @@ class ChainSampler:
 
     def _opening(self, question: str) -> list[int]:
         messages = self.task.messages(question)
+        if self.thinks:
+            messages = [messages[0], messages[-1]]  # worked examples have no thinking in them
         return opened_prompt(self.model, messages, is_reasoning=self.thinks)
 
     def _continued(self, prompts: list[list[int]], name: str) -> list[list[Step]]:
