@@ -29,8 +29,8 @@ from forethought.evaluators.heads import load_head
 from forethought.evaluators.judge import Judge
 from forethought.evaluators.likelihood import Likelihood
 from forethought.evaluators.probe import load_probe
-from forethought.evaluators.small_prm import SmallPrm, check_small_prm
-from forethought.evaluators.trained import shipped, ships
+from forethought.evaluators.small_prm import SmallPrm
+from forethought.evaluators.trained import check_adapter, shipped, ships
 from forethought.evaluators.visible_tests import VisibleTests
 from forethought.model import Reader
 from forethought.prompts import (
@@ -131,7 +131,7 @@ def _probe(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
 
 def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
     path = Path(file) if file else shipped("prm", reader)
-    check_small_prm(path, reader)
+    check_adapter(path, "prm")
     return SmallPrm(parts.opens.adapted(reader, path))
 
 

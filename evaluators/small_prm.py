@@ -15,17 +15,12 @@ from typing import Protocol
 
 from forethought.config import EngineConfig
 from forethought.engine import Engine
-from forethought.engine.header import header_texts
-from forethought.errors import ModelFileError
 from forethought.evaluators.evaluator import closed_tokens
 from forethought.evaluators.judge import shares_of
-from forethought.evaluators.trained import check_base
+from forethought.evaluators.trained import check_adapter
 from forethought.model import Reader
 from forethought.prompts import SMALL_PRM, PlainSteps
 from forethought.thoughts import Thought
-
-KIND = "prm"
-METADATA = "forethought.prm."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +69,6 @@ def answer_tokens(encoder: Encoder, form: PlainSteps) -> tuple[int, int]:
     return encoder.encode(form.good)[0], encoder.encode(form.bad)[0]
 
 
-def check_small_prm(adapter: Path, base: Reader) -> None:
-    """Refuse a file that is no small PRM of `base`'s model.
-
-    Raises:
-        UnknownModel, ModelLoadError, ModelFileError: with the reason.
-    """
-    info = header_texts(adapter, METADATA)
-    if info.get("kind") != KIND:
-        raise ModelFileError(f"{adapter} is no small PRM: make one with `forethought train prm`")
-    check_base(info, base, adapter)
-
-
 @contextmanager
 def open_small_prm(
     adapter: Path, base: Engine, *, config: EngineConfig | None = None
@@ -98,6 +81,6 @@ def open_small_prm(
             another model's.
         NotEnoughMemory: the second context would not fit.
     """
-    check_small_prm(adapter, base)
+    check_adapter(adapter, "prm")
     with base.adapted(adapter, config=config) as engine:
         yield SmallPrm(engine)

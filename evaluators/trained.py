@@ -1,16 +1,22 @@
-"""Evaluators that Forethought trains: what their files say, and which model they belong to."""
+"""What Forethought trains: what its files say, and which model they belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
-from forethought.engine.header import weights_identity
+from forethought.engine.header import BASE, header_texts, weights_identity
 from forethought.errors import ModelFileError
 from forethought.model import Reader
 
-BASE: Final = "base_sha256"  # of the base model's norm weights: `engine.header.weights_identity`
+AdapterKind = Literal["prm", "draft", "selector"]
+
+_NAMES: Final[dict[AdapterKind, str]] = {
+    "prm": "small PRM",
+    "draft": "aligned draft",
+    "selector": "selector of drafts",
+}
 
 
 @runtime_checkable
@@ -18,6 +24,24 @@ class FromFile(Protocol):
     """A model that was opened from a GGUF file."""
 
     path: Path
+
+
+def adapter_prefix(kind: AdapterKind) -> str:
+    """What the keys begin with under which an adapter says what it is."""
+    return f"forethought.{kind}."
+
+
+def check_adapter(adapter: Path, kind: AdapterKind) -> None:
+    """Refuse a file that is no adapter of this kind. That it belongs to the model it is applied to
+    is checked by the engine.
+
+    Raises:
+        UnknownModel, ModelLoadError, ModelFileError: with the reason.
+    """
+    if header_texts(adapter, adapter_prefix(kind)).get("kind") != kind:
+        raise ModelFileError(
+            f"{adapter} is no {_NAMES[kind]}: make one with `forethought train {kind}`"
+        )
 
 
 def check_base(info: Mapping[str, str], reader: Reader, file: Path) -> None:

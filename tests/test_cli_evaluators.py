@@ -489,7 +489,7 @@ def test_by_default_math_is_scored_by_the_small_prm_that_ships_for_the_draft(
         f"{registry}.ships", lambda *asked: (asked[0], asked[1].name) == ("prm", "small")
     )
     monkeypatch.setattr(f"{registry}.shipped", lambda kind, _: Path(f"{kind}-x.gguf"))
-    monkeypatch.setattr(f"{registry}.check_small_prm", lambda *_: None)
+    monkeypatch.setattr(f"{registry}.check_adapter", lambda *_: None)
     parts = replace(PARTS, opener=Adapts())
     assert DEFAULT_EVALUATOR == "auto"
     expected = build_evaluator("small-prm+equations@min", parts)

@@ -9,11 +9,11 @@ import pytest
 from evaluator_contract import Subject, contract_test, path_of
 
 from forethought.engine import ScriptedModel
-from forethought.engine.header import header_texts
+from forethought.engine.header import BASE, header_texts
 from forethought.errors import ModelFileError, UnknownModel
 from forethought.evaluators import Head, Layer, Probe, SmallPrm, load_probe, save_head, trained
-from forethought.evaluators.small_prm import METADATA, opening_tokens
-from forethought.evaluators.trained import BASE, shipped, ships
+from forethought.evaluators.small_prm import opening_tokens
+from forethought.evaluators.trained import adapter_prefix, shipped, ships
 from forethought.prompts import MATH, SMALL_PRM
 
 HEAD = Head((Layer(np.ones((1, 8), np.float32), np.zeros(1, np.float32)),), output="sigmoid")
@@ -103,6 +103,6 @@ def test_what_ships_says_what_it_is_and_belongs_to_its_name() -> None:
     files = list(folder.iterdir())
     assert files
     for path in files:
-        info = header_texts(path, METADATA)
+        info = header_texts(path, adapter_prefix("prm"))
         assert path.name == f"prm-{info[BASE][:16]}.gguf"
         assert {"base", "labels", "trained_on", "auc_last", "pairs"} <= set(info)

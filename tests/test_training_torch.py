@@ -21,22 +21,19 @@ from forethought.engine.header import header_texts, weights_identity  # noqa: E4
 from forethought.engine.vocabulary import Vocabulary  # noqa: E402
 from forethought.engine.weights import Weights  # noqa: E402
 from forethought.errors import ConfigError, ModelFileError, ModelLoadError  # noqa: E402
-from forethought.evaluators.small_prm import METADATA, answer_tokens, open_small_prm  # noqa: E402
+from forethought.evaluators.small_prm import answer_tokens, open_small_prm  # noqa: E402
+from forethought.evaluators.trained import adapter_prefix  # noqa: E402
 from forethought.prompts import SMALL_PRM  # noqa: E402
 from forethought.training.adapter import shape_of, write_adapter  # noqa: E402
 from forethought.training.base_model import load_base  # noqa: E402
-from forethought.training.prm import (  # noqa: E402
-    PrmConfig,
-    PrmTrainer,
-    Progress,
-    make_examples,
-)
+from forethought.training.lora import Progress  # noqa: E402
+from forethought.training.prm import PrmConfig, PrmTrainer, make_examples  # noqa: E402
 from forethought.training.small_prm import train_small_prm  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 KINDS: tuple[Kind, ...] = ("mistral", "qwen2", "llama")
-CONFIG = PrmConfig(rank=4, num_layers=2, rate=2e-2, epochs=20, batch_tokens=200)
+CONFIG = PrmConfig(rank=4, layers=2, rate=2e-2, epochs=20, batch_tokens=200)
 EXACT = EngineConfig(context_size=1024, max_sequences=16, kv_type="f32", flash_attention=False)
 
 
@@ -84,7 +81,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 def trained(tiny: Tiny, folder: Path) -> tuple[PrmTrainer, list[Progress]]:
     trainer, reports = tiny.trainer(), list[Progress]()
-    trainer.train(tiny.examples, folder / "checkpoint", reports.append)
+    trainer.train([tiny.examples] * CONFIG.epochs, folder / "checkpoint", reports.append)
     return trainer, reports
 
 
@@ -93,14 +90,7 @@ def test_the_engine_scores_with_the_adapter_as_torch_does(tiny: Tiny, tmp_path: 
     trainer, _ = trained(tiny, tmp_path)
     expected = [score for row in trainer.score(tiny.examples) for score in row]
     path = tmp_path / "prm.gguf"
-    about = {"kind": "prm", "base_sha256": weights_identity(tiny.gguf)}
-    write_adapter(
-        path,
-        trainer.pairs(),
-        shape=shape_of(trainer.model.config),
-        alpha=CONFIG.alpha,
-        metadata={METADATA + key: value for key, value in about.items()},
-    )
+    trainer.export(path, "prm", {"base_sha256": weights_identity(tiny.gguf)})
     with Engine(tiny.gguf, config=EXACT) as base, open_small_prm(path, base, config=EXACT) as prm:
         given = []
         for chain in tiny.chains:
@@ -130,11 +120,12 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(one: Tiny, tmp_path: 
 
     config = replace(CONFIG, epochs=12)
     whole, cut, resumed = (one.trainer(config) for _ in range(3))
-    whole.train(one.examples, tmp_path / "a", lambda _: None)
+    examples = [one.examples] * config.epochs
+    whole.train(examples, tmp_path / "a", lambda _: None)
     with pytest.raises(Killed):
-        cut.train(one.examples, tmp_path / "b", kill)
+        cut.train(examples, tmp_path / "b", kill)
     steps: list[int] = []
-    resumed.train(one.examples, tmp_path / "b", lambda progress: steps.append(progress.step))
+    resumed.train(examples, tmp_path / "b", lambda progress: steps.append(progress.step))
     assert steps[0] == 26
     for name, pair in whole.pairs().items():
         assert torch.allclose(torch.tensor(pair.b), torch.tensor(resumed.pairs()[name].b))
@@ -147,11 +138,12 @@ def test_a_checkpoint_of_other_settings_is_refused(one: Tiny, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     config = replace(CONFIG, epochs=12)
+    examples = [one.examples] * config.epochs
     with pytest.raises(KeyboardInterrupt):
-        one.trainer(config).train(one.examples, tmp_path / "c", stop)
+        one.trainer(config).train(examples, tmp_path / "c", stop)
     other = one.trainer(replace(config, rate=1e-3))
     with pytest.raises(ConfigError, match="other settings"):
-        other.train(one.examples, tmp_path / "c", lambda _: None)
+        other.train(examples, tmp_path / "c", lambda _: None)
 
 
 def test_padding_does_not_move_a_score(one: Tiny) -> None:
@@ -163,7 +155,7 @@ def test_padding_does_not_move_a_score(one: Tiny) -> None:
 
 
 def test_only_the_upper_blocks_are_adapted(one: Tiny) -> None:
-    names = one.trainer(replace(CONFIG, num_layers=1)).pairs()
+    names = one.trainer(replace(CONFIG, layers=1)).pairs()
     last = max(int(name.split(".")[2]) for name in names)
     assert {name.split(".")[2] for name in names} == {str(last)}
     assert len(names) == 5
@@ -191,7 +183,7 @@ def test_the_whole_way_from_chains_to_a_file_that_knows_its_base(one: Tiny, tmp_
     out = tmp_path / "prm.gguf"
     config = replace(CONFIG, epochs=2)
     ranking = train_small_prm(one.gguf, found, config=config, out=out, report=lambda _: None)
-    info = header_texts(out, METADATA)
+    info = header_texts(out, adapter_prefix("prm"))
     assert info["base_sha256"] == weights_identity(one.gguf)
     assert info["kind"] == "prm"
     assert ranking.num_chains + int(info["trained_on"].split()[0]) == 60

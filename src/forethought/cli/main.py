@@ -19,6 +19,7 @@ from forethought.cli.models import models
 from forethought.cli.solve import solve
 from forethought.cli.thresholds import thresholds
 from forethought.cli.train import train
+from forethought.cli.train_cot import draft, selector
 from forethought.errors import ConfigError, ForethoughtError, SearchError
 from forethought.report import versions
 
@@ -33,6 +34,8 @@ def forethought() -> None:
 
 for command in (solve, batch, models, thresholds, evaluators, calibrate, train, bench):
     forethought.add_command(command)
+for command in (draft, selector):
+    train.add_command(command)
 for group in (forethought, models, thresholds, evaluators, calibrate, train, bench):
     group.no_args_is_help = False  # a missing command is an error of one line, as any other
 

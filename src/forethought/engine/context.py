@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from forethought.config import EngineConfig, KvType
 from forethought.engine.bindings import as_sentence, error_log, llama
+from forethought.engine.header import check_trained_on
 from forethought.engine.plan import MemoryPlan, num_sequence_ids
 from forethought.engine.states import StateTap
-from forethought.engine.weights import Weights, check_file
+from forethought.engine.weights import Weights
 from forethought.errors import DecodeError, ModelLoadError, NotEnoughMemory
 
 # enum ggml_type
@@ -215,9 +216,10 @@ def load_adapter(weights: Weights, path: Path) -> Any:
     """A GGUF LoRA adapter for `weights`.
 
     Raises:
-        UnknownModel, ModelLoadError: the file is missing, damaged, or another model's.
+        UnknownModel, ModelLoadError, ModelFileError: the file is missing, damaged, or another
+            model's.
     """
-    check_file(path)
+    check_trained_on(path, weights.path)
     with error_log() as errors:
         adapter = llama().llama_adapter_lora_init(weights.handle, str(path).encode())
     if not adapter:

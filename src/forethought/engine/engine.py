@@ -47,6 +47,7 @@ class Engine:
     Raises:
         UnknownModel, ModelLoadError: the file is missing, damaged or of an unknown kind, or the
             adapter is none of this model's.
+        ModelFileError: the adapter says that it was trained on another model.
         NotEnoughMemory: weights and context would not fit; told before they are allocated.
         MissingExtra: llama-cpp-python is not installed.
     """
@@ -78,7 +79,8 @@ class Engine:
         """A second engine on the same weights with a LoRA adapter applied; closed on its own.
 
         Raises:
-            UnknownModel, ModelLoadError: the adapter is missing, damaged, or another model's.
+            UnknownModel, ModelLoadError, ModelFileError: the adapter is missing, damaged, or
+                another model's.
             NotEnoughMemory: the second context would not fit.
         """
         with self._worker.kept_open():

@@ -8,11 +8,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from forethought.engine.bindings import llama
 from forethought.engine.weights import check_file
-from forethought.errors import ModelLoadError
+from forethought.errors import ModelFileError, ModelLoadError
+
+BASE: Final = "base_sha256"  # in trained files: the identity of the model they belong to
 
 _F32, _STRING = 0, 8  # enum ggml_type, enum gguf_type
 
@@ -62,6 +64,24 @@ def weights_identity(path: Path) -> str:
             file.seek(start + offset)
             digest.update(name + b"\0" + file.read(size))
     return digest.hexdigest()
+
+
+def check_trained_on(adapter: Path, base: Path) -> None:
+    """Refuse an adapter of ours for another model than the file `base`. Adapters that were made
+    elsewhere do not say what they were trained on, and pass.
+
+    Raises:
+        UnknownModel, ModelLoadError: a file is missing or damaged.
+        ModelFileError: the adapter was trained on another model.
+    """
+    info = header_texts(adapter, "forethought.")
+    for key, expected in info.items():
+        kind, _, field = key.rpartition(".")
+        if field == BASE and expected != weights_identity(base):
+            raise ModelFileError(
+                f"{adapter} was trained on {info.get(f'{kind}.base', 'another model')}, not on "
+                f"{base.stem}: train one for it (forethought train {kind})"
+            )
 
 
 @contextmanager

@@ -57,6 +57,11 @@ class Vocabulary:
             return []
         return [int(llama().llama_vocab_bos(self._vocab))]
 
+    def end_tokens(self) -> list[int]:
+        """The token that ends a turn, else the one that ends a text, where there is one."""
+        found = (llama().llama_vocab_eot(self._vocab), llama().llama_vocab_eos(self._vocab))
+        return [int(token) for token in found if token >= 0][:1]
+
     def control_text(self, which: str) -> str:
         """How the `bos` or `eos` token is written, or nothing where there is none."""
         token = getattr(llama(), f"llama_vocab_{which}")(self._vocab)

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from forethought.bench.quality import Ranking
 from forethought.chains import Chain
-from forethought.engine.header import weights_identity
-from forethought.evaluators.trained import BASE
+from forethought.engine.header import BASE, weights_identity
 from forethought.training.labels import Labels
 
 
-def about(base: Path, chains: list[Chain], labels: Labels, ranking: Ranking) -> dict[str, str]:
-    """The base's name and identity, the number of `chains` and questions, the labels, and the
-    figures of `ranking`, a dash where there is none.
+def about(base: Path, chains: list[Chain]) -> dict[str, str]:
+    """The base's name and identity, and the number of `chains` and questions.
 
     Raises:
         UnknownModel, ModelLoadError: as `weights_identity`.
@@ -22,8 +20,15 @@ def about(base: Path, chains: list[Chain], labels: Labels, ranking: Ranking) -> 
     return {
         BASE: weights_identity(base),
         "base": base.stem,
-        "labels": labels,
         "trained_on": f"{len(chains)} chains of {len(questions)} questions",
+    }
+
+
+def about_ranking(labels: Labels, ranking: Ranking) -> dict[str, str]:
+    """The labels of an evaluator's steps, and the figures of its `ranking`, a dash where there is
+    none."""
+    return {
+        "labels": labels,
         "auc_steps": _shown(ranking.auc_steps),
         "auc_last": _shown(ranking.auc_last),
         "pairs": _shown(ranking.pairs),

@@ -23,7 +23,7 @@ from forethought.config import require
 from forethought.errors import MissingExtra
 from forethought.evaluators.heads import Head, Layer, save_head
 from forethought.evaluators.probe import KIND
-from forethought.training.about import about
+from forethought.training.about import about, about_ranking
 from forethought.training.features import StateReader, StepStates
 from forethought.training.labels import Labels, step_labels
 
@@ -81,7 +81,8 @@ def train_probe(
         "kind": KIND,
         "layer": str(trial.layer),
         "task": reader.task.name,
-        **about(reader.engine.path, found.chains, labels, trial.ranking),
+        **about(reader.engine.path, found.chains),
+        **about_ranking(labels, trial.ranking),
     }
     head = Head(layers, output="sigmoid", info=info)
     save_head(head, path)

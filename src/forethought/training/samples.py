@@ -13,13 +13,16 @@ from pathlib import Path
 
 from forethought.bench.scoring import Progress
 from forethought.chains import Chain, Problem, Step, append_chains, read_chains
-from forethought.config import SearchConfig, require_at_least
+from forethought.config import SamplingParams, SearchConfig, require_at_least
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
 from forethought.prompts import Task
+from forethought.thinking_tags import CLOSE, opened_prompt
 from forethought.thoughts import Source
 
-_MAX_TOKENS = 512
+DRAWN = replace(SearchConfig().sampling(), max_tokens=512)
+"""As a search draws its thoughts, but whole solutions."""
+GREEDY = replace(DRAWN, temperature=0.0)
 _QUESTIONS_AT_ONCE = 16  # more than a batch holds, so that it stays full
 
 
@@ -61,17 +64,20 @@ def sample_chains(
 
 @dataclass(frozen=True, slots=True)
 class ChainSampler:
-    """One model writing whole solutions in the role of `source`, at the temperature, top-k and
-    top-p of a search; `seed` fixes all draws."""
+    """One model writing whole solutions in the role of `source`; `seed` fixes all draws, whatever
+    that of `params` is. With `thinks`, it writes what stands in its think tags, the closing one
+    included, and no more."""
 
     model: Model
     task: Task
     source: Source
     seed: int
+    params: SamplingParams = DRAWN
+    thinks: bool = False
 
     def write(self, problem: Problem, num_chains: int) -> list[Chain]:
         """Graded solutions of one problem; blank ones are left out. Raises as `sample_chains`."""
-        opening = self.model.chat(self.task.messages(problem.question))
+        opening = self._opening(problem.question)
         written = self._continued([opening] * num_chains, problem.name)
         return [self._chain(problem, steps) for steps in written if steps]
 
@@ -81,7 +87,7 @@ class ChainSampler:
 
         The last step's is 1 or 0: there is nothing left to write.
         """
-        prompt = self.model.chat(self.task.messages(chain.question))
+        prompt = self._opening(chain.question)
         text, prompts, texts = "", [], []
         for step in chain.steps[:-1]:
             prompt, text = prompt + step.tokens, text + step.text
@@ -95,13 +101,21 @@ class ChainSampler:
         groups = [rights[i : i + num_rollouts] for i in range(0, len(rights), num_rollouts)]
         return [sum(group) / num_rollouts for group in groups] + [float(chain.is_right)]
 
+    def _opening(self, question: str) -> list[int]:
+        messages = self.task.messages(question)
+        if self.thinks:
+            messages = [messages[0], messages[-1]]  # worked examples have no thinking in them
+        return opened_prompt(self.model, messages, is_reasoning=self.thinks)
+
     def _continued(self, prompts: list[list[int]], name: str) -> list[list[Step]]:
         """What the model writes after each prompt, cut into thoughts as a search would.
 
         Solutions are written in one go, because thoughts of one question would wait for each other;
         few go on behind their answer, which is cut off.
         """
-        params = replace(SearchConfig().sampling(seed=self._seed(name)), max_tokens=_MAX_TOKENS)
+        params = replace(self.params, seed=self._seed(name))
+        if self.thinks:
+            params = replace(params, stop=(CLOSE,), keep_stop=True)
         completions = self.model.generate(prompts, params)
         for completion in completions:
             if completion.finish_reason in ("cancelled", "deadline"):
@@ -118,9 +132,15 @@ class ChainSampler:
             if is_whole and text.strip():
                 steps.append(Step(text, tokens[start:end]))
                 start = end
-                if self.task.answer_ends_path and self.task.find_answer(text) is not None:
+                if self._is_end(text):
                     break
         return steps
+
+    def _is_end(self, text: str) -> bool:
+        """Whether a step ends the solution: one that answers, but not within a think block."""
+        if self.thinks or not self.task.answer_ends_path:
+            return False
+        return self.task.find_answer(text) is not None
 
     def _seed(self, name: str) -> int:
         label = f"{self.seed}/{self.source}/{name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +9,15 @@ from pathlib import Path
 from forethought.bench.quality import Ranking, ranking_of
 from forethought.bench.scoring import StepScores
 from forethought.chains import Chain
-from forethought.config import require
-from forethought.engine.vocabulary import Vocabulary
-from forethought.engine.weights import Weights
-from forethought.evaluators.small_prm import KIND, METADATA, answer_tokens
+from forethought.evaluators.small_prm import answer_tokens
 from forethought.prompts import SMALL_PRM
-from forethought.training.about import about
-from forethought.training.adapter import shape_of, write_adapter
+from forethought.training.about import about, about_ranking
 from forethought.training.base_model import load_base
-from forethought.training.prm import Example, PrmConfig, PrmTrainer, Progress, make_examples
+from forethought.training.encoder import open_encoder
+from forethought.training.lora import Progress
+from forethought.training.prm import Example, PrmConfig, PrmTrainer, make_examples
+from forethought.training.split import split_by_question
 
-_HELD_OUT = 10  # one question in so many
 _ALIKE = 2  # of a question's chains that all end alike, so many are read
 
 
@@ -40,30 +37,16 @@ def train_small_prm(
         ConfigError: too few questions, or a checkpoint of other settings.
         MissingExtra, ModelLoadError: see `forethought.training.base_model`.
     """
-    held = [chain for chain in chains if _is_held_out(chain)]
-    kept = telling([chain for chain in chains if not _is_held_out(chain)])
-    require(
-        bool(held and kept), f"{len(chains)} chains are too few to hold questions out: add more"
-    )
-    header = Weights.header(base)
-    try:
-        vocabulary = Vocabulary(header)
-        answers = answer_tokens(vocabulary, SMALL_PRM)
-        examples = make_examples(kept, vocabulary, config)
-        tests = make_examples(held, vocabulary, config)
-    finally:
-        header.close()
+    split = split_by_question(chains)
+    kept, held = telling(split.kept), split.held
+    with open_encoder(base, max_tokens=config.max_tokens) as encoder:
+        answers = answer_tokens(encoder, SMALL_PRM)
+        examples = make_examples(kept, encoder, config)
+        tests = make_examples(held, encoder, config)
     trainer = PrmTrainer(load_base(base), answers, config)
-    trainer.train(examples, out.with_suffix(".checkpoint"), report)
+    trainer.train([examples] * config.epochs, out.with_suffix(".checkpoint"), report)
     ranking = _judged(trainer, held, tests)
-    info = {"kind": KIND, **about(base, kept, config.labels, ranking)}
-    write_adapter(
-        out,
-        trainer.pairs(),
-        shape=shape_of(trainer.model.config),
-        alpha=config.alpha,
-        metadata={METADATA + key: value for key, value in info.items()},
-    )
+    trainer.export(out, "prm", {**about(base, kept), **about_ranking(config.labels, ranking)})
     return ranking
 
 
@@ -78,10 +61,6 @@ def telling(chains: list[Chain]) -> list[Chain]:
         for group in groups.values()
         for chain in (group if len({one.is_right for one in group}) > 1 else group[:_ALIKE])
     ]
-
-
-def _is_held_out(chain: Chain) -> bool:
-    return hashlib.sha256(chain.question.encode()).digest()[0] % _HELD_OUT == 0
 
 
 def _judged(trainer: PrmTrainer, chains: list[Chain], tests: list[Example]) -> Ranking:
