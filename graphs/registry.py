@@ -10,15 +10,17 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from forethought.config import SearchConfig, require
+from forethought.config_cot import CotConfig
 from forethought.config_thinking import ThinkingConfig
 from forethought.evaluators import Evaluator
 from forethought.graphs.spec_search import SpecSearchGraph, spec_search
+from forethought.graphs.speculative_cot import SpeculativeCotGraph, speculative_cot
 from forethought.graphs.speculative_thinking import SpeculativeThinkingGraph, speculative_thinking
 from forethought.model import Model
 from forethought.stores import ThresholdStore
 
 AnyGraph = StateGraph[Any, Any, Any, Any]
-RunConfig = SearchConfig | ThinkingConfig
+RunConfig = SearchConfig | ThinkingConfig | CotConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ def _thinking(live: Live) -> SpeculativeThinkingGraph:
     return speculative_thinking(draft=live.draft, target=live.target)
 
 
+def _cot(live: Live) -> SpeculativeCotGraph:
+    return speculative_cot(draft=live.draft, target=live.target)
+
+
 def _search_steps(config: SearchConfig) -> int:
     # draft, evaluate, accept, revise, evaluate, accept, select; MCTS goes down once per path
     num_walks = config.num_paths if config.search == "mcts" else 1
@@ -71,6 +77,8 @@ def _thinking_steps(config: ThinkingConfig) -> int:
 _ALL = (
     Graph("spec-search", SearchConfig, _search, _search_steps, asks_evaluator=True),
     Graph("speculative-thinking", ThinkingConfig, _thinking, _thinking_steps),
+    # start, draft, choose, think_again, answer
+    Graph("speculative-cot", CotConfig, _cot, lambda _: 10),
 )
 GRAPHS: Mapping[str, Graph] = MappingProxyType({graph.name: graph for graph in _ALL})
 

@@ -1,4 +1,4 @@
-"""Trying a selector on chains of known outcome, and fitting when it should say that all are wrong."""
+"""A selector tried on chains of known outcome, and when it should say that all are wrong."""
 
 from __future__ import annotations
 
