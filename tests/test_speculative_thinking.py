@@ -24,7 +24,7 @@ from forethought.graphs import speculative_thinking
 from forethought.model import Scope
 from forethought.sentences import HINT, asks_to_verify, contradicts, stance_of
 from forethought.solve import solve
-from forethought.thoughts import Thought
+from forethought.thoughts import Thought, path_to
 
 DOCS = Path(__file__).parent.parent / "docs"
 END = "It is \\boxed{4}."
@@ -333,7 +333,8 @@ def test_a_chain_that_fills_the_context_is_closed_within_it(settings: dict[str, 
 
 
 def test_a_question_that_does_not_fit_the_context_is_refused() -> None:
-    for settings in ({}, {"begin": True}):
+    openings: list[dict[str, Any]] = [{}, {"begin": True}]
+    for settings in openings:
         with pytest.raises(PromptTooLong, match="does not fit 100"):
             think([END], [END], models={"context_size": 100}, **settings)
 
@@ -402,7 +403,8 @@ def test_a_cancelled_run_returns_the_chain_as_it_stands(turn: int) -> None:
 def test_a_run_that_is_cancelled_before_it_begins_ends_in_order() -> None:
     scope = Scope()
     scope.cancel.set()
-    for settings in ({}, {"begin": True}):
+    openings: list[dict[str, Any]] = [{}, {"begin": True}]
+    for settings in openings:
         run = think([END], [END], scope=scope, **settings)
         assert (run.solution.answer.finish_reason, run.solution.answer.text) == ("cancelled", "")
 
@@ -755,26 +757,22 @@ def test_every_setting_is_in_the_documents_with_its_default() -> None:
 def test_a_hand_over_costs_one_prefill_of_what_the_other_wrote(smollm_path: Path) -> None:
     config = EngineConfig(context_size=2048, threads=1)
     with Engine(smollm_path, config=config) as draft, Engine(smollm_path, config=config) as target:
-        settings = ThinkingConfig(
-            not_reasoning=True, verification_tokens=8, max_tokens=700, chunk_tokens=60, seed=1
-        )
+        settings = ThinkingConfig(task="general", not_reasoning=True, max_tokens=300, seed=1)
         solution = solve(
-            "A shelf has 3 rows of 4 jars. How many jars?",
+            "Tell me how to bake bread, in five paragraphs.",
             speculative_thinking(draft=draft, target=target),
             config=settings,
         )
     turns = sorted(solution.thoughts, key=lambda t: t.id)
+    last: dict[str, int] = {}
+    found = []
+    for turn in turns[:-1]:  # the last is the forced answer, behind a cue
+        before = path_to(turn.parent, turns)
+        if turn.source in last:
+            since = [t for t in before if t.id > last[turn.source] and t.source != turn.source]
+            found.append((turn.usage.prompt_tokens, sum(len(t.tokens) for t in since)))
+        last[turn.source] = turn.id
     assert {t.source for t in turns} == {"draft", "target"}
-    by_id = {t.id: t for t in turns}
-    seen = {"draft": 0, "target": 0}
-    for thought in turns:
-        before = thought.parent
-        length = 0
-        while before:
-            length += len(by_id[before].tokens)
-            before = by_id[before].parent
-        own = seen[thought.source]
-        if own or (thought.source == "draft" and thought.depth > 1):
-            new = length - own
-            assert thought.usage.prompt_tokens <= new + 1, thought
-        seen[thought.source] = length
+    assert sum(foreign > 0 for _, foreign in found) >= 4
+    # one more: a prompt is never wholly cached; fewer: where a probe began as the target did
+    assert all(1 <= computed <= foreign + 1 for computed, foreign in found), found
