@@ -1,4 +1,4 @@
-"""A selector tried on chains of known outcome, and when it should say that all are wrong."""
+"""A selector tried on chains of known outcome, and the bias by which it says that all are wrong."""
 
 from __future__ import annotations
 
@@ -226,7 +226,8 @@ def drafting() -> Noted:
 
 
 def trial(draft: Noted, target: Noted, **settings: Any) -> SelectionTrial:
-    return SelectionTrial(draft, Selector(target), CotConfig(**({"num_chains": 2} | settings)))
+    given: dict[str, Any] = {"num_chains": 2} | settings
+    return SelectionTrial(draft, Selector(target), CotConfig(**given))
 
 
 def test_chains_are_drafted_graded_and_read(tmp_path: Path) -> None:

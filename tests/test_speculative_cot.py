@@ -521,7 +521,7 @@ def test_selection_is_one_prefill(smollm: Engine, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(smollm, "probs", noted)
     graph = speculative_cot(draft=smollm, target=smollm).compile()
-    config = CotConfig(task="general", num_chains=8, draft_tokens=8, correction=False)
+    config = CotConfig(task="general", num_chains=4, draft_tokens=8, correction=False)
     state = graph.invoke({"question": "What is 2 + 2?"}, context=config)
     (scored,) = [e.usage for e in state["answer"].ledger.entries if e.role == "scored"]
     assert asked == [1]
