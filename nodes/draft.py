@@ -7,6 +7,7 @@ from typing import Any
 
 from forethought.errors import PromptTooLong
 from forethought.model import Model
+from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -21,19 +22,23 @@ from forethought.nodes.writing import Writer
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """m * N candidates per open path, in one batch (SpecSearch, draft step)."""
+    """As many candidates per open path as the step's plan says, in one batch (SpecSearch, draft
+    step)."""
 
     model: Model
+    controller: Controller
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
-        counts = dict.fromkeys(state["frontier"], config.draft_multiplier * config.tree_width)
+        counts = dict.fromkeys(state["frontier"], state["plans"][-1].num_drafts)
         tell(runtime, "drafting", depth=state["depth"], count=sum(counts.values()))
         with node_scope(state, config) as scope:
             try:
                 thoughts = Writer(self.model, "draft").write(state, config, counts=counts)
             except PromptTooLong as error:
                 return full_context(state, error)
+        num_thoughts, seconds = sum(counts.values()), scope.meter.seconds()
+        self.controller.observe("drafted", num_thoughts=num_thoughts, seconds=seconds)
         tell(runtime, "proposed", thoughts=thoughts)
         return {
             "candidates": thoughts,

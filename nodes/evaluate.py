@@ -9,6 +9,7 @@ from forethought.errors import PromptTooLong
 from forethought.evaluators import Evaluator
 from forethought.evaluators.asking import scores_of
 from forethought.model import RunStopped
+from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -27,6 +28,7 @@ class Evaluate:
     """V(z) for every candidate z in its context, by its last step (OpenR's aggregation)."""
 
     evaluator: Evaluator
+    controller: Controller
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         new = [thought for thought in state["candidates"] if thought.score is None]
@@ -41,6 +43,7 @@ class Evaluate:
                 return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
             except PromptTooLong as error:
                 return full_context(state, error)
+        self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
         by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
         tell(runtime, "scored", thoughts=list(by_id.values()))
         candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]

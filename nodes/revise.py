@@ -7,6 +7,7 @@ from typing import Any
 
 from forethought.errors import PromptTooLong
 from forethought.model import Model
+from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -27,6 +28,7 @@ class Revise:
     shown it (SpecSearch, correction step). A parent left with nothing at all is tried again."""
 
     model: Model
+    controller: Controller
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         config, counts = settings(runtime), state["needs"]
@@ -43,6 +45,8 @@ class Revise:
                         break
             except PromptTooLong as error:
                 return full_context(state, error)
+        num_thoughts, seconds = sum(state["needs"].values()), scope.meter.seconds()
+        self.controller.observe("revised", num_thoughts=num_thoughts, seconds=seconds)
         known = len(state["candidates"])
         tell(runtime, "proposed", thoughts=working["candidates"][known:])
         return {

@@ -495,21 +495,19 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 @pytest.mark.weights
-def test_no_prompt_token_is_computed_twice(smollm: Engine) -> None:
+@pytest.mark.parametrize(("bias", "role"), [(-50.0, "answered"), (50.0, "revised")])
+def test_no_prompt_token_is_computed_twice(smollm: Engine, bias: float, role: str) -> None:
     recorder = Recorder(smollm)
     graph = speculative_cot(draft=recorder, target=recorder).compile()
-    for bias in (-50.0, 50.0):
-        config = CotConfig(
-            num_chains=3, draft_tokens=48, think_tokens=64, answer_tokens=64, all_wrong_bias=bias
-        )
-        state = graph.invoke(
-            {"question": "A box holds 3 pens. How many do 4 hold?"}, context=config
-        )
-        entries = {entry.role: entry.usage for entry in state["answer"].ledger.entries}
-        assert entries["scored"].generated_tokens == 0
-        assert len(state["shares"]) == 4
-        assert state["answer"].text
+    config = CotConfig(
+        task="general", num_chains=3, draft_tokens=16, think_tokens=16, all_wrong_bias=bias
+    )
+    state = graph.invoke({"question": "A box holds 3 pens. How many do 4 hold?"}, context=config)
+    ledger = state["answer"].ledger
+    assert role in [entry.role for entry in ledger.entries]
+    assert state["answer"].text
     assert recorder.num_computed <= 1.02 * recorder.num_new
+    assert recorder.num_computed == ledger.total.prompt_tokens
 
 
 @pytest.mark.weights
@@ -523,7 +521,10 @@ def test_selection_is_one_prefill(smollm: Engine, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(smollm, "probs", noted)
     graph = speculative_cot(draft=smollm, target=smollm).compile()
-    config = CotConfig(num_chains=8, draft_tokens=24, answer_tokens=16, correction=False)
+    config = CotConfig(task="general", num_chains=4, draft_tokens=8, correction=False)
     state = graph.invoke({"question": "What is 2 + 2?"}, context=config)
+    (scored,) = [e.usage for e in state["answer"].ledger.entries if e.role == "scored"]
     assert asked == [1]
+    assert scored.generated_tokens == 0
+    assert scored.prompt_tokens > 0
     assert sum(state["shares"]) == pytest.approx(1.0)
