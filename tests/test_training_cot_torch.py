@@ -223,7 +223,7 @@ def test_recomputed_activations_change_nothing(one: Tiny, tmp_path: Path) -> Non
     for trainer in (kept, recomputed):
         calls: list[object] = []
         block = trainer.model.base_model.model.model.layers[1].mlp
-        hook = block.register_forward_hook(lambda *_, calls=calls: calls.append(None))
+        hook = block.register_forward_pre_hook(lambda *_, calls=calls: calls.append(None))
         trainer.model.train()
         trainer.loss(CHAINS).backward()
         hook.remove()
