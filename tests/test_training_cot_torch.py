@@ -352,7 +352,7 @@ def test_a_chain_stands_behind_the_drafts_prompt_and_ends_its_turn(tiny: Tiny) -
         first, second = chain_examples([chain, own], encoder, CotConfig())
         with pytest.raises(ConfigError, match="none of 2 chains"):
             chain_examples(
-                [replace(chain, source="draft"), replace(chain, stated=None)], encoder, MATH
+                [replace(chain, source="draft"), replace(chain, stated=None)], encoder, CotConfig()
             )
     assert first == ChainExample(opening + written + end, len(opening))
     assert second.tokens[second.start :] == [65, 66, *end]
