@@ -1,11 +1,9 @@
 """Evaluators by name, for command lines: what a spec means, and which models it needs.
 
-    SPEC    = MEMBER or MEMBER+MEMBER...      several are an ensemble, by the mean
-    MEMBER  = NAME[:ARGUMENT...][:ROLE][@HOW]
-    ROLE    = draft or target                 whose weights read
-    HOW     = min, mean or product            over the scores of a path's steps
-
-`likelihood:logprob:draft@min+equations` is one. Adding an evaluator is adding a line to `ENTRIES`.
+SPEC    = MEMBER or MEMBER+MEMBER...      several are an ensemble, by the mean
+MEMBER  = NAME[:ARGUMENT...][:ROLE][@HOW]
+ROLE    = draft or target                 whose weights read
+HOW     = min, mean or product            over the scores of a path's steps
 """
 
 from __future__ import annotations
@@ -55,9 +53,11 @@ class Opens(Protocol):
 
     def model(self, file: str) -> Reader:
         """The model in a file."""
+        ...
 
     def adapted(self, base: Reader, adapter: Path) -> Reader:
         """The weights of `base` with a LoRA adapter applied."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +231,6 @@ _BY_NAME: Final = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One part of a spec."""
-
     entry: Entry
     arguments: tuple[str, ...]
     role: Role | None
@@ -253,8 +251,10 @@ def build_evaluator(spec: str, parts: Parts) -> Evaluator:
 def roles_needed(spec: str) -> set[Role]:
     """Whose weights `spec` reads with. Raises ConfigError as `build_evaluator`."""
     members = _members(spec)
-    asked = {member.role for member in members if member.role is not None}
-    return asked | {"draft"} if any(member.entry.asks_draft for member in members) else asked
+    asked: set[Role] = {member.role for member in members if member.role is not None}
+    if any(member.entry.asks_draft for member in members):
+        asked.add("draft")
+    return asked
 
 
 def roles_with_states(spec: str) -> set[Role]:

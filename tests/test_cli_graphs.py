@@ -190,7 +190,7 @@ def test_every_graph_is_built_of_the_same_parts_and_knows_its_default_settings()
     class Sure:
         name = "sure"
 
-        def score(self, _: str, paths: list[Any]) -> list[float]:
+        def score(self, question: str, paths: list[Any]) -> list[float]:
             return [0.5] * len(paths)
 
     for graph in GRAPHS.values():

@@ -79,6 +79,7 @@ def test_the_simulated_search_does_what_the_graph_does(settings: dict[str, Any],
     pair = Pair(scores(table["draft"], ends=depths), scores(table["target"], ends=depths))
     done = pair.run(max_depth=depths, **settings)
     config = done.solution.config
+    assert isinstance(config, SearchConfig)
     steps = list(search(Table(table, depths), config, drafts=config.policy == "ema"))
     assert done.solution.thresholds == {k + 1: step.next_beta for k, step in enumerate(steps, 1)}
     for depth, step in enumerate(steps, 1):

@@ -223,6 +223,7 @@ def test_the_settings_of_the_table_decide_who_writes() -> None:
     alone, spec = (bench.solve(one, "2 + 2?", seed=0) for one in entrants)
     assert {t.source for t in alone.thoughts} == {"target"}
     assert {t.source for t in spec.thoughts} == {"draft", "target"}
+    assert isinstance(alone.config, SearchConfig)
     assert alone.config.policy == "never"
 
 
