@@ -45,7 +45,7 @@ from forethought.prompts import (
 
 Role = Literal["draft", "target"]
 _ROLES: Final = get_args(Role)
-DEFAULT_EVALUATOR: Final = "auto"
+DEFAULT_EVALUATOR: Final = "judge"
 
 
 class Opens(Protocol):

@@ -22,7 +22,6 @@ from forethought.errors import ConfigError, UnknownModel
 from forethought.evaluators.calibration import read_calibration
 from forethought.evaluators.heads import Head, Layer, save_head
 from forethought.evaluators.registry import (
-    DEFAULT_EVALUATOR,
     ENTRIES,
     Parts,
     Role,
@@ -481,7 +480,7 @@ class Adapts:
         return ScriptedModel(lambda *_: "", name=f"{base.name}+{adapter.stem}")
 
 
-def test_by_default_math_is_scored_by_the_small_prm_that_ships_for_the_draft(
+def test_auto_scores_math_by_the_small_prm_that_ships_for_the_draft(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     registry = "forethought.evaluators.registry"
@@ -491,7 +490,6 @@ def test_by_default_math_is_scored_by_the_small_prm_that_ships_for_the_draft(
     monkeypatch.setattr(f"{registry}.shipped", lambda kind, _: Path(f"{kind}-x.gguf"))
     monkeypatch.setattr(f"{registry}.check_adapter", lambda *_: None)
     parts = replace(PARTS, opener=Adapts())
-    assert DEFAULT_EVALUATOR == "auto"
     expected = build_evaluator("small-prm+equations@min", parts)
     assert build_evaluator("auto", parts).name == expected.name
     assert expected.name == "mean(small-prm:small+prm-x, min(equations))"

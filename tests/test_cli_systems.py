@@ -193,7 +193,7 @@ def test_results_say_how_they_were_made(
     assert settings["samples"] == 2
     assert settings["machine"]["cores"] >= 1
     assert settings["versions"]["forethought"]
-    assert settings["methods"][3] == {"label": "ar-beam", "evaluator": "auto"}
+    assert settings["methods"][3] == {"label": "ar-beam", "evaluator": "judge"}
     documented = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text("utf-8")
     for key in {*results, *results["methods"]["spec-search-beam"]}:
         assert f"`{key}`" in documented, key
