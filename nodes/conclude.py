@@ -10,9 +10,9 @@ from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
 from forethought.nodes.state import entries_of, node_scope, tell
-from forethought.nodes.turns import chain_opening, thinks
+from forethought.nodes.turns import chain_opening
 from forethought.prompts import task_named
-from forethought.thinking_tags import closing
+from forethought.thinking_tags import closing, has_think_tags
 from forethought.thoughts import (
     Answer,
     EndReason,
@@ -54,7 +54,7 @@ class Conclude:
         self, state: ChainState, chain: list[Thought], config: ThinkingConfig
     ) -> Thought | None:
         text = "".join(thought.text for thought in chain)
-        bridge = closing(text) if thinks(self.model, config) else ""
+        bridge = closing(text) if has_think_tags(self.model, config.reasoning) else ""
         opening = chain_opening(self.model, state["question"], config)
         number = len(state["thoughts"]) + 1
         return Closing(self.model, task_named(config.task)).end(

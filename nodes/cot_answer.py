@@ -12,9 +12,9 @@ from forethought.model import Model
 from forethought.nodes.closing import Closing
 from forethought.nodes.cot_state import CotRuntime, CotState, chain_to_answer, cot_settings
 from forethought.nodes.state import entries_of, node_scope, tell
-from forethought.nodes.whole_chains import has_think_tags, opening_of
+from forethought.nodes.whole_chains import opening_of
 from forethought.prompts import task_named
-from forethought.thinking_tags import closing, is_closed
+from forethought.thinking_tags import closing, has_think_tags, is_closed
 from forethought.thoughts import (
     ROOT,
     Answer,
@@ -59,7 +59,7 @@ class AnswerFromChain:
         """Whether the target has written an answer behind the last chain, or within its own."""
         if not path or path[-1].source == "draft":
             return False
-        if has_think_tags(self.model, config):
+        if has_think_tags(self.model, config.reasoning):
             return is_closed("".join(thought.text for thought in path))
         return task_named(config.task).find_answer(path[-1].text) is not None
 
@@ -69,7 +69,7 @@ class AnswerFromChain:
         task, number = task_named(config.task), len(state["chains"]) + 1
         opening = opening_of(self.model, state["question"], config)
         text = "".join(thought.text for thought in path)
-        if has_think_tags(self.model, config):
+        if has_think_tags(self.model, config.reasoning):
             ending = self._conclusion(opening, path, number, config)
         else:
             bridge = "" if not text or text.endswith(task.delimiter) else task.delimiter

@@ -18,23 +18,16 @@ from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_se
 from forethought.nodes.closing import answer_tokens
 from forethought.nodes.state import entries_of, full_context, node_scope
 from forethought.prompts import Task, task_named
-from forethought.thinking_tags import conclusion_of, is_reasoning_model, opened_prompt, request
+from forethought.thinking_tags import conclusion_of, has_think_tags, opened_prompt, request
 from forethought.thoughts import Role, Source, Thought
 
 _RUN_SHIFT = 24  # a draw's place in the run's seed: thoughts are fewer than 2**23
 _ANSWER_MARGIN = 16  # tokens that tags and cue may take beyond the cue's own under this vocabulary
 
 
-def thinks(model: Model, config: ThinkingConfig) -> bool:
-    """Whether the model's prompt opens a think block."""
-    if config.reasoning == "auto":
-        return is_reasoning_model(model)
-    return config.reasoning == "on"
-
-
 def chain_opening(model: Model, question: str, config: ThinkingConfig) -> list[int]:
     """The prompt's tokens before the chain: worked examples only for models that do not reason."""
-    task, is_reasoning = task_named(config.task), thinks(model, config)
+    task, is_reasoning = task_named(config.task), has_think_tags(model, config.reasoning)
     messages = request(task.system, question) if is_reasoning else task.messages(question)
     return opened_prompt(model, messages, is_reasoning=is_reasoning)
 
@@ -140,5 +133,5 @@ class Pen:
     def _answers(self, chain: list[Thought], config: ThinkingConfig) -> bool:
         task: Task = task_named(config.task)
         text = "".join(thought.text for thought in chain)
-        said = conclusion_of(text) if thinks(self.model, config) else text
+        said = conclusion_of(text) if has_think_tags(self.model, config.reasoning) else text
         return task.answer_ends_path and task.find_answer(said) is not None

@@ -9,13 +9,8 @@ from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
 from forethought.model import Completion, Model
 from forethought.prompts import task_named
-from forethought.thinking_tags import CLOSE, is_reasoning_model, opened_prompt
+from forethought.thinking_tags import CLOSE, has_think_tags, opened_prompt
 from forethought.thoughts import ROOT, Source, Thought
-
-
-def has_think_tags(model: Model, config: CotConfig) -> bool:
-    """Whether `model` thinks between tags under these settings."""
-    return is_reasoning_model(model) if config.reasoning == "auto" else config.reasoning == "on"
 
 
 def opening_of(model: Model, question: str, config: CotConfig) -> list[int]:
@@ -23,7 +18,7 @@ def opening_of(model: Model, question: str, config: CotConfig) -> list[int]:
     thinking in them, only where it does so without tags."""
     messages, is_reasoning = (
         task_named(config.task).messages(question),
-        has_think_tags(model, config),
+        has_think_tags(model, config.reasoning),
     )
     if is_reasoning:
         messages = [messages[0], messages[-1]]
@@ -65,7 +60,7 @@ class ChainWriter:
         return left * config.think_tokens // (config.think_tokens + config.answer_tokens)
 
     def _stop(self, config: CotConfig) -> tuple[str, ...]:
-        return (CLOSE,) if has_think_tags(self.model, config) else ()
+        return (CLOSE,) if has_think_tags(self.model, config.reasoning) else ()
 
     def _written(
         self, prompts: list[list[int]], params: SamplingParams, *, config: CotConfig, first: int
@@ -78,7 +73,7 @@ class ChainWriter:
 
     def _thought(self, number: int, completion: Completion, config: CotConfig) -> Thought:
         text = completion.text
-        if not has_think_tags(self.model, config):
+        if not has_think_tags(self.model, config.reasoning):
             text = solution_text(text, task_named(config.task))
         is_whole = completion.finish_reason in ("stop", "eos") or text != completion.text
         return Thought(

@@ -14,6 +14,7 @@ from forethought.errors import ConfigError
 Estimator = Literal["mean", "ucb", "max"]
 EstimatorPool = Literal["large_only", "large_plus_accepted"]
 PolicyName = Literal["ema", "fixed", "random", "share", "always", "never"]
+Reasoning = Literal["auto", "on", "off"]
 SplitMode = Literal["none", "layer", "row"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
@@ -33,6 +34,11 @@ def require_between(name: str, value: float, bounds: tuple[float, float]) -> Non
     """Raise `ConfigError` unless `value` lies within the closed `bounds`."""
     low, high = bounds
     require(low <= value <= high, f"{name} must lie in {low}..{high}, not {value}")
+
+
+def require_deadline(seconds: float | None) -> None:
+    """Raise `ConfigError` unless there is no deadline or one that is ahead."""
+    require(seconds is None or seconds > 0, f"deadline must be above 0 seconds, not {seconds}")
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -199,10 +205,7 @@ class SearchConfig:
         require_one_of("init", self.init, ("target", "store"))
         require_one_of("refill", self.refill, ("beam", "width"))
         require_one_of("answer_by", self.answer_by, ("best", "vote"))
-        deadline = self.deadline
-        require(
-            deadline is None or deadline > 0, f"deadline must be above 0 seconds, not {deadline}"
-        )
+        require_deadline(self.deadline)
         self.sampling()
 
     def sampling(self, *, seed: int = 0) -> SamplingParams:

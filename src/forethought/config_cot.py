@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from forethought.config import (
+    Reasoning,
     SamplingParams,
     require,
     require_at_least,
     require_between,
+    require_deadline,
     require_one_of,
 )
 
 SelectorName = Literal["model", "none", "majority"]
-Reasoning = Literal["auto", "on", "off"]
 
 # the option behind the last chain needs a number of one digit, too
 MAX_CHAINS: Final = 8
@@ -65,10 +66,7 @@ class CotConfig:
         require(math.isfinite(bias), f"all_wrong_bias must be a finite number, not {bias}")
         for name in ("draft_tokens", "think_tokens", "answer_tokens"):
             require_at_least(name, getattr(self, name), 1)
-        deadline = self.deadline
-        require(
-            deadline is None or deadline > 0, f"deadline must be above 0 seconds, not {deadline}"
-        )
+        require_deadline(self.deadline)
         self.drafting(self.draft_tokens)
 
     def drafting(self, max_tokens: int, *, stop: tuple[str, ...] = ()) -> SamplingParams:

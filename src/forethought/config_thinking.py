@@ -8,10 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from forethought.config import SamplingParams, require, require_at_least, require_one_of
+from forethought.config import (
+    Reasoning,
+    SamplingParams,
+    require,
+    require_at_least,
+    require_deadline,
+    require_one_of,
+)
 
 Sentences = Literal["adopted", "any"]
-Reasoning = Literal["auto", "on", "off"]
 
 _LENGTHS = (
     "takeover_tokens",
@@ -97,10 +103,7 @@ class ThinkingConfig:
         require_one_of("counted", self.counted, ("adopted", "any"))
         require_one_of("reasoning", self.reasoning, ("auto", "on", "off"))
         require(self.hint is None or bool(self.hint.strip()), "hint must not be blank")
-        deadline = self.deadline
-        require(
-            deadline is None or deadline > 0, f"deadline must be above 0 seconds, not {deadline}"
-        )
+        require_deadline(self.deadline)
         require_at_least("seed", self.seed, 0)
         self.sampling(1)
 

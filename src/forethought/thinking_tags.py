@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from forethought.config import Reasoning
 from forethought.model import Message, Model
 
 OPEN: Final = "<think>"
@@ -20,6 +21,11 @@ def is_reasoning_model(model: Model) -> bool:
     """Whether the model was trained with think tags, told by its vocabulary: the tag is one token
     there. Fine-tunes that share a vocabulary but do not think are not told apart."""
     return len(model.encode(OPEN, special=True)) == 1
+
+
+def has_think_tags(model: Model, reasoning: Reasoning) -> bool:
+    """Whether `model` thinks between tags: as the setting says, or by its vocabulary ("auto")."""
+    return is_reasoning_model(model) if reasoning == "auto" else reasoning == "on"
 
 
 def request(instructions: str, question: str) -> list[Message]:

@@ -19,9 +19,9 @@ from forethought.config import SamplingParams, require
 from forethought.config_cot import CotConfig
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
-from forethought.nodes.whole_chains import has_think_tags, opening_of
+from forethought.nodes.whole_chains import opening_of
 from forethought.prompts import task_named
-from forethought.thinking_tags import CLOSE, is_closed
+from forethought.thinking_tags import CLOSE, has_think_tags, is_closed
 from forethought.training.about import about
 from forethought.training.base_model import load_base
 from forethought.training.encoder import HeaderEncoder, open_encoder
@@ -58,7 +58,7 @@ def chain_examples(
         ConfigError: none is left.
     """
     model = cast("Model", encoder)  # to open a prompt computes nothing
-    is_reasoning = has_think_tags(model, config)
+    is_reasoning = has_think_tags(model, config.reasoning)
     examples = []
     for chain in target_chains(chains):
         opening = opening_of(model, chain.question, config)
@@ -165,7 +165,7 @@ def check_draft(
     require(bool(chains), "there are no chains of the target to compare with")
     task = task_named(config.task)
     prompts = [opening_of(model, chain.question, config) for chain in chains]
-    params = replace(params, stop=(CLOSE,) if has_think_tags(model, config) else ())
+    params = replace(params, stop=(CLOSE,) if has_think_tags(model, config.reasoning) else ())
     completions = model.generate(prompts, params)
     for completion in completions:
         if completion.finish_reason in ("cancelled", "deadline"):
