@@ -366,7 +366,7 @@ def test_a_chain_stands_behind_the_drafts_prompt_and_ends_its_turn(tiny: Tiny) -
 def test_a_thinking_draft_learns_the_block_and_its_end(
     one: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forethought.nodes.whole_chains.is_reasoning_model", lambda _: True)
+    monkeypatch.setattr("forethought.thinking_tags.is_reasoning_model", lambda _: True)
     plain = questions(1)[0]
     thought = replace(plain, stated=None, steps=[Step("Well.\n</think>\n\nSo 3.", [])])
     cut = replace(thought, steps=[Step("Well", [])])
