@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from forethought.errors import EvaluatorError
 from forethought.evaluators.judge import shares_of
 from forethought.model import Reader
-from forethought.prompts import StepTags, StepTurns
+from forethought.prompts_prm import StepTags, StepTurns
 from forethought.thoughts import Thought
 
 

@@ -12,7 +12,7 @@ from forethought.errors import EvaluatorError
 from forethought.evaluators.causal_prm import single_token, step_texts
 from forethought.evaluators.heads import Head
 from forethought.model import Reader
-from forethought.prompts import StepMarks
+from forethought.prompts_prm import StepMarks
 from forethought.thoughts import Thought
 
 

@@ -31,8 +31,8 @@ from forethought.evaluators.small_prm import SmallPrm
 from forethought.evaluators.trained import check_adapter, shipped, ships
 from forethought.evaluators.visible_tests import VisibleTests
 from forethought.model import Reader
-from forethought.prompts import (
-    MATH,
+from forethought.prompts import MATH, Task
+from forethought.prompts_prm import (
     MATH_PSA,
     MATH_SHEPHERD,
     QWEN_MATH_PRM,
@@ -40,7 +40,6 @@ from forethought.prompts import (
     RLHFLOW_MISTRAL,
     SKYWORK_PRM,
     TRL_PRM,
-    Task,
 )
 
 Role = Literal["draft", "target"]

@@ -19,7 +19,7 @@ from forethought.evaluators.evaluator import closed_tokens
 from forethought.evaluators.judge import shares_of
 from forethought.evaluators.trained import check_adapter
 from forethought.model import Reader
-from forethought.prompts import SMALL_PRM, PlainSteps
+from forethought.prompts_prm import SMALL_PRM, PlainSteps
 from forethought.thoughts import Thought
 
 

@@ -4,8 +4,9 @@
            │                ^                 │           │
            └─> revise ──────┘ <───────────────┘           └─> draft | revise   (next depth)
 
-The conditional edges after `start`, `accept` and `select` decide which model writes. Beam search or
-MCTS, the acceptance policy and all else comes with a run's `SearchConfig`.
+The conditional edges after `start`, `accept` and `select` decide which model writes; a controller
+may have the draft gauged after `start`. Beam search or MCTS, the acceptance policy and all else
+comes with a run's `SearchConfig`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from forethought.nodes import (
     Controller,
     Draft,
     Evaluate,
+    Gauge,
     Revise,
     SearchInput,
     SearchState,
@@ -27,6 +29,7 @@ from forethought.nodes import (
     Start,
     WriteAnswer,
     after_accept,
+    after_gauge,
     after_select,
     after_start,
 )
@@ -62,6 +65,7 @@ def spec_search(
     controller = controller or Controller()
     builder = StateGraph(SearchState, SearchConfig, input_schema=SearchInput)
     builder.add_node("start", Start(thresholds, key, controller), input_schema=SearchInput)
+    builder.add_node("gauge", Gauge(draft, controller))
     builder.add_node("draft", Draft(draft, controller))
     builder.add_node("evaluate", Evaluate(evaluator, controller))
     builder.add_node("accept", Accept(controller))
@@ -70,6 +74,7 @@ def spec_search(
     builder.add_node("answer", WriteAnswer(target, thresholds, key))
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", after_start)
+    builder.add_conditional_edges("gauge", after_gauge)
     builder.add_edge("draft", "evaluate")
     builder.add_edge("revise", "evaluate")
     builder.add_edge("evaluate", "accept")

@@ -19,6 +19,7 @@ from forethought.nodes.cot_rethink import ThinkAgain
 from forethought.nodes.cot_state import CotState
 from forethought.nodes.draft import Draft
 from forethought.nodes.evaluate import Evaluate
+from forethought.nodes.gauge import Gauge
 from forethought.nodes.hand_overs import Begin, Recheck, TakeOver, Verify
 from forethought.nodes.paragraphs import Probe, WriteParagraph
 from forethought.nodes.revise import Revise
@@ -26,6 +27,7 @@ from forethought.nodes.routes import (
     after_accept,
     after_chains,
     after_choice,
+    after_gauge,
     after_select,
     after_start,
 )
@@ -46,6 +48,7 @@ __all__ = [
     "Draft",
     "DraftChains",
     "Evaluate",
+    "Gauge",
     "OpenChain",
     "Probe",
     "Recheck",
@@ -64,6 +67,7 @@ __all__ = [
     "after_accept",
     "after_chains",
     "after_choice",
+    "after_gauge",
     "after_opening",
     "after_paragraph",
     "after_probe",

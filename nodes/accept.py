@@ -8,7 +8,7 @@ from typing import Any
 from forethought.config import SearchConfig
 from forethought.nodes.controller import Controller
 from forethought.nodes.policies import policy_of
-from forethought.nodes.rules import n_best, num_owed, num_wanted, threshold_pool
+from forethought.nodes.rules import n_best, owed, threshold_pool
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
@@ -33,14 +33,14 @@ class Accept:
         drafted = not state["needs"]
         if drafted:
             decided = judge_drafts(state, config)
-            owed = needs(state, decided, config)
+            due = needs(state, decided, config)
             self._observe(decided)
         else:
-            decided, owed = {t.id: t.marked("revised") for t in proposed}, {}
+            decided, due = {t.id: t.marked("revised") for t in proposed}, {}
         candidates = [decided.get(t.id, t) for t in state["candidates"]]
         tell(runtime, "decided", thoughts=list(decided.values()))
-        update: dict[str, Any] = {"candidates": candidates, "needs": owed}
-        if not owed:
+        update: dict[str, Any] = {"candidates": candidates, "needs": due}
+        if not due:
             update["thresholds"] = updated_thresholds(state, candidates, config)
             beta = update["thresholds"].get(state["depth"] + 1)
             tell(runtime, "threshold", depth=state["depth"] + 1, beta=beta)
@@ -102,11 +102,10 @@ def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig)
     Accepted are counted by draws: a text that the draft drew three times is one thought, accepted
     three times.
     """
-    wanted, num_large = num_wanted(config, len(state["finished"])), state["plans"][-1].num_large
-    owed = {}
-    for parent in state["frontier"]:
-        own = [t for t in decided.values() if t.parent == parent and t.status == "accepted"]
-        count = num_owed(sum(t.num_draws for t in own), wanted=wanted, num_large=num_large)
-        if count > 0:
-            owed[parent] = count
-    return owed
+    accepted = dict.fromkeys(state["frontier"], 0)
+    for thought in decided.values():
+        if thought.status == "accepted":
+            accepted[thought.parent] += thought.num_draws
+    missing = owed([*accepted.values()], config, num_finished=len(state["finished"]))
+    counts = [count + state["plans"][-1].num_large for count in missing]
+    return {parent: count for parent, count in zip(accepted, counts, strict=True) if count}

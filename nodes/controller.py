@@ -12,6 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from forethought.config import SearchConfig
+from forethought.nodes.policies import policy_of
+from forethought.nodes.rules import pools
+from forethought.nodes.trust import Trust
+from forethought.prompts import task_named
 from forethought.thoughts import Plan, Role
 
 _DECAY: Final = 0.9  # what a new observation leaves of the weight of the earlier ones
@@ -49,10 +53,12 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step to be planned: `num_paths` open paths, on each of which `wanted` accepted thoughts
-    leave nothing to replace; a draft is accepted with the chance `acceptance`."""
+    """A step to be planned: `num_paths` open paths, whose accepted thoughts are counted in
+    `num_pools`; `wanted` of a pool leave nothing to replace (`rules.pools`). A draft is accepted
+    with the chance `acceptance`."""
 
     num_paths: int
+    num_pools: int
     wanted: int
     acceptance: float
 
@@ -61,13 +67,13 @@ def expected_seconds(plan: Plan, step: Step, costs: Costs) -> float:
     """Of a step with `plan.num_drafts` drafts and `plan.num_large` thoughts of the target per path.
 
     Accepted drafts are binomial; what is missing is replaced in one call of the target's, which is
-    saved only if no path misses anything.
+    saved only if no pool misses anything.
     """
-    chances = binomial(plan.num_drafts, step.acceptance)
-    missing = sum(p * max(0, step.wanted - k) for k, p in enumerate(chances))
-    owed = step.num_paths * (missing + plan.num_large)
-    is_called = 1.0 if plan.num_large else 1 - sum(chances[step.wanted :]) ** step.num_paths
     num_drafts = step.num_paths * plan.num_drafts
+    chances = binomial(num_drafts // step.num_pools, step.acceptance)
+    missing = sum(p * max(0, step.wanted - k) for k, p in enumerate(chances))
+    owed = step.num_pools * missing + step.num_paths * plan.num_large
+    is_called = 1.0 if plan.num_large else 1 - sum(chances[step.wanted :]) ** step.num_pools
     seconds = costs.drafted.seconds(num_drafts) + costs.scored.seconds(num_drafts)
     if is_called <= 0:
         return seconds
@@ -114,6 +120,14 @@ class Controller:
         }
         self._accepted, self._drafted = _PRIOR
         self._num_alone = 0
+        self.trust = Trust()
+
+    def wants_gauge(self, config: SearchConfig) -> bool:
+        """Whether the run that begins is to have its draft gauged."""
+        task = task_named(config.task)
+        can_be = config.controller == "on" and config.min_agreement > 0 and task.answers_compare
+        drafts = policy_of(config).num_drafts(config) > 0
+        return can_be and drafts and self.trust.is_due(task.name, config.min_agreement)
 
     def observe(self, role: Role, *, num_thoughts: int, seconds: float) -> None:
         """Take in one node's call for `num_thoughts` thoughts, which took `seconds`."""
@@ -127,12 +141,17 @@ class Controller:
             self._accepted = _DECAY * self._accepted + num_accepted
             self._drafted = _DECAY * self._drafted + num_drafted
 
-    def plan(self, given: Plan, *, num_paths: int, wanted: int, config: SearchConfig) -> Plan:
+    def plan(self, given: Plan, *, num_paths: int, num_finished: int, config: SearchConfig) -> Plan:
         """The cheapest plan that still considers N thoughts per path, or `given`, the settings'
-        own, where costs are unknown or nothing is gained.
+        own, where costs are unknown or nothing is gained. Nothing is drafted by a draft that is not
+        trusted.
 
         Now and then it tries drafting again, so that a draft that got better is noticed.
         """
+        share = self.trust.mean(config.task)
+        given = replace(given, agreement=share)
+        if share is not None and share < config.min_agreement:
+            return replace(given, num_drafts=0, num_large=0)
         with self._lock:
             lines = {role: line.line() for role, line in self._lines.items()}
             acceptance = self._accepted / self._drafted
@@ -140,7 +159,7 @@ class Controller:
             if drafted is None or scored is None or revised is None:
                 return given
             costs = Costs(drafted, scored, revised)
-            step = Step(num_paths, wanted, acceptance)
+            step = Step(num_paths, *pools(num_paths, config, num_finished), acceptance)
             best = cheapest(given, step, costs, config)
             self._num_alone = 0 if best.num_drafts else self._num_alone + 1
             if self._num_alone > _STEPS_BETWEEN_TRIALS:

@@ -8,7 +8,12 @@ from forethought.nodes.cot_state import CotState, is_all_wrong
 from forethought.nodes.state import SearchState
 
 
-def after_start(state: SearchState) -> Literal["draft", "revise"]:
+def after_start(state: SearchState) -> Literal["gauge", "draft", "revise"]:
+    """The gauge where no step was opened yet."""
+    return after_gauge(state) if state["plans"] else "gauge"
+
+
+def after_gauge(state: SearchState) -> Literal["draft", "revise"]:
     """The target where it owes the root its thoughts, else the draft."""
     return "revise" if state["needs"] else "draft"
 

@@ -32,18 +32,22 @@ def accepted(scores: Sequence[float], beta: float, config: SearchConfig) -> list
     return n_best(scores, [passes(score, beta) for score in scores], config)
 
 
-def num_wanted(config: SearchConfig, num_finished: int) -> int:
-    """W: accepted thoughts per path that leave nothing to replace: N, or with `refill="beam"` the
-    beam's open places where they are fewer."""
+def pools(num_paths: int, config: SearchConfig, num_finished: int = 0) -> tuple[int, int]:
+    """In how many pools accepted thoughts are counted, and W, those of a pool that leave nothing to
+    replace: N on every path, or with `refill="beam"` the beam's open places over all of them."""
     if config.search == "mcts" or config.refill == "width":
-        return config.tree_width
-    return min(config.tree_width, config.beam_width - num_finished)
+        return num_paths, config.tree_width
+    return 1, min(num_paths * config.tree_width, config.beam_width - num_finished)
 
 
-def num_owed(num_accepted: int, *, wanted: int, num_large: int) -> int:
-    """Thoughts that the target owes a parent: W - A replacements and `num_large` beside them; A,
-    the drafts that were accepted, counts for W at most."""
-    return max(0, wanted - num_accepted) + num_large
+def owed(accepted: Sequence[int], config: SearchConfig, *, num_finished: int = 0) -> list[int]:
+    """Replacements that the target owes each parent, by how many of each one's drafts were
+    accepted: W - A of its pool, where A is less, shared out evenly, the earlier parents first."""
+    num_pools, wanted = pools(len(accepted), config, num_finished)
+    if num_pools > 1:
+        return [max(0, wanted - count) for count in accepted]
+    each, rest = divmod(max(0, wanted - sum(accepted)), max(1, len(accepted)))
+    return [each + (place < rest) for place in range(len(accepted))]
 
 
 def threshold_pool(

@@ -9,17 +9,16 @@ from typing import Any
 
 from forethought.errors import SearchError
 from forethought.nodes.controller import Controller
-from forethought.nodes.policies import policy_of
 from forethought.nodes.state import SearchInput, SearchRuntime, settings
-from forethought.nodes.steps import opened, shared_out
+from forethought.nodes.steps import first_step
 from forethought.stores import ThresholdKey, ThresholdStore
-from forethought.thoughts import ROOT, Plan
+from forethought.thoughts import ROOT
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Prepares the root. With `init="store"` the draft may begin at once; otherwise the target owes
-    the root all its thoughts (SpecSearch's initialisation)."""
+    """Prepares the root, and opens the first step unless the draft is to be gauged before. With
+    `init="store"` the draft may begin at once."""
 
     store: ThresholdStore | None
     key: ThresholdKey
@@ -32,10 +31,10 @@ class Start:
         thresholds: dict[int, float] = {}
         if config.init == "store" and self.store is not None:
             thresholds = self.store.warm_start(replace(self.key, task=config.task))
-        if policy_of(config).needs_threshold and 1 not in thresholds:
-            step = shared_out([ROOT], Plan(1, num_drafts=0, num_large=0), config)
+        if self.controller.wants_gauge(config):
+            step = {"frontier": [ROOT], "depth": 1, "needs": {}, "plans": []}
         else:
-            step = opened([ROOT], 1, config=config, controller=self.controller)
+            step = first_step(thresholds, config, self.controller)
         return step | {
             "started_at": time.time(),
             "run_id": uuid.uuid4().hex,

@@ -9,8 +9,7 @@ from typing import Any
 from forethought.config import SearchConfig
 from forethought.nodes.controller import Controller
 from forethought.nodes.policies import policy_of
-from forethought.nodes.rules import num_wanted
-from forethought.thoughts import Plan
+from forethought.thoughts import ROOT, Plan
 
 
 def opened(
@@ -29,9 +28,20 @@ def opened(
     num_large = max(config.extra_large_thoughts, config.tree_width - num_drafts)
     plan = Plan(depth, num_drafts, num_large if num_drafts else 0)
     if num_drafts and frontier and config.controller == "on":
-        wanted = num_wanted(config, num_finished)
-        plan = controller.plan(plan, num_paths=len(frontier), wanted=wanted, config=config)
+        plan = controller.plan(
+            plan, num_paths=len(frontier), num_finished=num_finished, config=config
+        )
     return shared_out(frontier, plan, config)
+
+
+def first_step(
+    thresholds: dict[int, float], config: SearchConfig, controller: Controller
+) -> dict[str, Any]:
+    """The update that opens the first step: where a threshold is needed and there is none, the
+    target owes the root all its thoughts (SpecSearch's initialisation)."""
+    if policy_of(config).needs_threshold and 1 not in thresholds:
+        return shared_out([ROOT], Plan(1, num_drafts=0, num_large=0), config)
+    return opened([ROOT], 1, config=config, controller=controller)
 
 
 def shared_out(frontier: list[int], plan: Plan, config: SearchConfig) -> dict[str, Any]:

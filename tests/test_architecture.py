@@ -27,7 +27,7 @@ LAYERS = (
     {"config"},
     {"config_cot", "config_thinking"},
     {"model"},
-    {"presets", "prompts", "prompts_cot", "sentences", "thinking_tags", "thoughts"},
+    {"presets", "prompts", "prompts_cot", "prompts_prm", "sentences", "thinking_tags", "thoughts"},
     {"chains", "questions"},
     {"engine", "stores"},
     {"models"},

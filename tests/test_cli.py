@@ -490,6 +490,7 @@ GIVEN: dict[str, Any] = {
     "threshold": 0.6,
     "draft_share": 0.25,
     "controller": "on",
+    "min_agreement": 0.2,
     "theta": 0.8,
     "theta_estimator": "ucb",
     "estimator_pool": "large_plus_accepted",

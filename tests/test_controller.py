@@ -26,8 +26,11 @@ CONFIG = SearchConfig(tree_width=4, controller="on")
 GIVEN = Plan(depth=2, num_drafts=4, num_large=0)
 
 
-def step(acceptance: float, *, num_paths: int = 2, wanted: int = 2) -> Step:
-    return Step(num_paths=num_paths, wanted=wanted, acceptance=acceptance)
+def step(
+    acceptance: float, *, num_paths: int = 2, wanted: int = 2, is_shared: bool = False
+) -> Step:
+    """Accepted thoughts counted on each path, or over all."""
+    return Step(num_paths, 1 if is_shared else num_paths, wanted, acceptance)
 
 
 def test_chances_of_a_binomial() -> None:
@@ -65,16 +68,18 @@ def test_thoughts_of_the_target_beside_the_replacements_are_always_paid_for() ->
     )
 
 
-def test_expected_seconds_are_the_mean_over_all_outcomes() -> None:
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_expected_seconds_are_the_mean_over_all_outcomes(is_shared: bool) -> None:
     chance, num_drafts, wanted = 0.3, 3, 2
     total = 0.0
     for outcome in itertools.product((0, 1), repeat=2 * num_drafts):
         weight = chance ** sum(outcome) * (1 - chance) ** (len(outcome) - sum(outcome))
         paths = (outcome[:num_drafts], outcome[num_drafts:])
-        owed = sum(max(0, wanted - sum(path)) for path in paths)
+        pools = (outcome,) if is_shared else paths
+        owed = sum(max(0, wanted - sum(pool)) for pool in pools)
         total += weight * (COSTS.drafted.seconds(6) + COSTS.scored.seconds(6) + COSTS.alone(owed))
     plan = Plan(depth=1, num_drafts=num_drafts, num_large=0)
-    assert expected_seconds(plan, step(chance), COSTS) == pytest.approx(total)
+    assert expected_seconds(plan, step(chance, is_shared=is_shared), COSTS) == pytest.approx(total)
 
 
 def test_drafting_is_switched_off_where_it_loses() -> None:
@@ -147,7 +152,7 @@ def taught(*, draft: float, target: float, accepted: int, rounds: int = 30) -> C
 
 
 def planned(controller: Controller) -> Plan:
-    return controller.plan(GIVEN, num_paths=2, wanted=2, config=CONFIG)
+    return controller.plan(GIVEN, num_paths=2, num_finished=0, config=CONFIG)
 
 
 def test_the_settings_stand_while_costs_are_unknown() -> None:
@@ -172,7 +177,8 @@ def test_drafting_is_tried_again_now_and_then_and_comes_back_when_it_pays() -> N
 
 def run(controller: str) -> Any:
     table = everywhere(0.9, depths=4)
-    return Pair(scores(table, ends=3), scores(table, ends=3)).run(controller=controller)
+    pair = Pair(scores(table, ends=3), scores(table, ends=3))
+    return pair.run(controller=controller, min_agreement=0.0)
 
 
 def test_decisions_stand_in_the_ledger() -> None:

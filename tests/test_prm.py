@@ -34,7 +34,7 @@ from forethought.evaluators.heads import Head, Layer, extract_head, load_head, s
 from forethought.evaluators.tensors import write_tensors
 from forethought.model import Message, Reading
 from forethought.models import resolve
-from forethought.prompts import (
+from forethought.prompts_prm import (
     MATH_PSA,
     MATH_SHEPHERD,
     QWEN_MATH_PRM,

@@ -49,7 +49,7 @@ from forethought.evaluators.causal_prm import CausalPrm  # noqa: E402
 from forethought.evaluators.head_prm import HeadPrm  # noqa: E402
 from forethought.evaluators.heads import Head, Layer, extract_head, load_head, save_head  # noqa: E402
 from forethought.model import Reader, RunStopped, Scope, run_scope  # noqa: E402
-from forethought.prompts import (  # noqa: E402
+from forethought.prompts_prm import (  # noqa: E402
     MATH_PSA,
     MATH_SHEPHERD,
     QWEN_MATH_PRM,

@@ -21,7 +21,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from forethought.config import Estimator, SearchConfig
-from forethought.nodes.rules import accepted, best, num_owed, num_wanted, threshold_pool
+from forethought.nodes.rules import accepted, best, owed, threshold_pool
 from forethought.nodes.thresholds import estimate, next_threshold
 
 ESTIMATORS: tuple[Estimator, ...] = ("mean", "ucb", "max")
@@ -40,8 +40,8 @@ def config(**settings: Any) -> SearchConfig:
 
 def owed_after(num_accepted: int, config: SearchConfig, num_finished: int = 0) -> int:
     """What the target owes a parent under the settings as they are."""
-    wanted = num_wanted(config, num_finished)
-    return num_owed(num_accepted, wanted=wanted, num_large=config.extra_large_thoughts)
+    (missing,) = owed([num_accepted], config, num_finished=num_finished)
+    return missing + config.extra_large_thoughts
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,25 @@ def test_the_target_owes_what_is_missing_and_the_extra_ones(
     assert by_beam == max(0, min(width, open_places) - num_accepted) + extra
     by_width = owed_after(num_accepted, replace(settings, refill="width"), num_finished)
     assert by_width == max(0, width - num_accepted) + extra
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4), widths, widths)
+def test_replacements_are_counted_per_path_or_over_all_of_them(
+    accepted: list[int], width: int, beam_width: int
+) -> None:
+    settings = config(tree_width=width, beam_width=beam_width)
+    places = min(beam_width, width * len(accepted))
+    shared = owed(accepted, settings)
+    assert sum(shared) == max(0, places - sum(accepted))
+    assert max(shared) - min(shared) <= 1
+    by_width = owed(accepted, replace(settings, refill="width"))
+    assert by_width == [max(0, width - count) for count in accepted]
+
+
+def test_two_accepted_on_one_path_leave_nothing_to_replace_on_the_other() -> None:
+    assert owed([2, 0], config(beam_width=2)) == [0, 0]
+    assert owed([0, 1], config(beam_width=2)) == [1, 0]
+    assert owed([0, 0, 0], config(beam_width=5), num_finished=1) == [2, 1, 1]
 
 
 @given(st.lists(score, max_size=12), widths)

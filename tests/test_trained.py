@@ -14,7 +14,8 @@ from forethought.errors import ModelFileError, UnknownModel
 from forethought.evaluators import Head, Layer, Probe, SmallPrm, load_probe, save_head, trained
 from forethought.evaluators.small_prm import opening_tokens
 from forethought.evaluators.trained import adapter_prefix, shipped, ships
-from forethought.prompts import MATH, SMALL_PRM
+from forethought.prompts import MATH
+from forethought.prompts_prm import SMALL_PRM
 
 HEAD = Head((Layer(np.ones((1, 8), np.float32), np.zeros(1, np.float32)),), output="sigmoid")
 

@@ -23,7 +23,7 @@ from forethought.engine.weights import Weights  # noqa: E402
 from forethought.errors import ConfigError, ModelFileError, ModelLoadError  # noqa: E402
 from forethought.evaluators.small_prm import answer_tokens, open_small_prm  # noqa: E402
 from forethought.evaluators.trained import adapter_prefix  # noqa: E402
-from forethought.prompts import SMALL_PRM  # noqa: E402
+from forethought.prompts_prm import SMALL_PRM  # noqa: E402
 from forethought.training.adapter import shape_of, write_adapter  # noqa: E402
 from forethought.training.base_model import load_base  # noqa: E402
 from forethought.training.lora import Progress  # noqa: E402

@@ -80,9 +80,9 @@ def solution_text(text: str, task: Task) -> str:
         return text
     parts = text.split(task.delimiter)
     for end in range(1, len(parts)):
-        whole = task.delimiter.join(parts[:end])
+        whole = task.delimiter.join([*parts[:end], ""])  # of code, the delimiter is the block's end
         if task.find_answer(whole) is not None:
-            return whole
+            return whole.rstrip()
     return text
 
 

@@ -144,14 +144,16 @@ class SearchConfig:
     `theta` the EMA weight, `theta_estimator` Theta over the scores of `estimator_pool`,
     `draft_multiplier` m (the draft writes m*N candidates a node), `extra_large_thoughts` the target
     writes beside the replacements. `refill` says how many replacements: up to N thoughts a node as
-    in the paper ("width"), or only up to the beam's open places ("beam"); every thought still
-    passes the same test. `init` says where the first threshold comes from: thoughts that the target
-    writes at the root ("target"), or earlier runs ("store").
+    in the paper ("width"), or over all nodes only up to the beam's open places ("beam"); every
+    thought still passes the same test. `init` says where the first threshold comes from: thoughts
+    that the target writes at the root ("target"), or earlier runs ("store").
     `search` "mcts" walks `num_paths` whole paths instead of keeping a beam. `policy` names the rule
     by which drafts are accepted (see `nodes.policies`): "fixed" takes `threshold`, "random" and
     "share" `draft_share`; "never" lets the target write everything, the autoregressive baseline
     through the same code. `controller` lets measured costs decide how many drafts a step is worth,
-    m * N at most; runs then depend on the machine's pace.
+    m * N at most; runs then depend on the machine's pace. It drafts only where the draft, asked now
+    and then to answer a question thrice, agrees with itself in `min_agreement` of all pairs or more
+    (0: it is never asked).
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
     the best finished path or the answer with the largest sum of scores. `deadline` is in seconds.
     """
@@ -166,6 +168,7 @@ class SearchConfig:
     threshold: float = 0.7
     draft_share: float = 0.5
     controller: Literal["on", "off"] = "off"
+    min_agreement: float = 0.35
     theta: float = 0.9
     theta_estimator: Estimator = "mean"
     estimator_pool: EstimatorPool = "large_only"
@@ -190,7 +193,7 @@ class SearchConfig:
         for name in (*counts, "thought_tokens", "max_tokens"):
             require_at_least(name, getattr(self, name), 1)
         require_at_least("extra_large_thoughts", self.extra_large_thoughts, 0)
-        for name in ("theta", "threshold", "draft_share"):
+        for name in ("theta", "threshold", "draft_share", "min_agreement"):
             require_between(name, getattr(self, name), (0.0, 1.0))
         require_at_least("ucb_c", self.ucb_c, 0.0)
         require_at_least("seed", self.seed, 0)

@@ -62,6 +62,7 @@ class PlanDocument(_Document):
     seconds: float | None
     seconds_alone: float | None
     acceptance: float | None
+    agreement: float | None
 
 
 class LedgerDocument(_Document):

@@ -67,7 +67,8 @@ class Plan:
     target writes all), `num_large` by the target beside the replacements.
 
     Where a controller decided, `seconds` is what it expected the step to take, `seconds_alone` what
-    the target would have taken alone, at the rate of `acceptance` that it expected.
+    the target would have taken alone, at the rate of `acceptance` that it expected; `agreement` is
+    the draft's with itself, where it was gauged.
     """
 
     depth: int
@@ -76,6 +77,7 @@ class Plan:
     seconds: float | None = None
     seconds_alone: float | None = None
     acceptance: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from forethought.bench.costs import Machine
 from forethought.bench.thinking import Batch, Drawn, Thinkers, Thinking
 from forethought.config import SearchConfig, require_at_least
-from forethought.nodes.rules import accepted, best, num_owed, num_wanted, threshold_pool
+from forethought.nodes.rules import accepted, best, owed, threshold_pool
 from forethought.nodes.thresholds import next_threshold
 
 
@@ -59,15 +59,15 @@ def search(thinkers: Thinkers, config: SearchConfig, *, drafts: bool) -> Iterato
     num_parents = 1
     for depth in range(1, thinkers.num_depths + 1):
         proposed, kept = [], []
-        owed = [config.tree_width] * num_parents
+        due = [config.tree_width] * num_parents
         held = beta if drafts else None
         if held is not None:
             count = config.draft_multiplier * config.tree_width
-            proposed = [thinkers.write("draft", depth, count) for _ in owed]
+            proposed = [thinkers.write("draft", depth, count) for _ in due]
             kept = [batch.at(accepted(batch.scores, held, config)) for batch in proposed]
-            wanted, extra = num_wanted(config, 0), config.extra_large_thoughts
-            owed = [num_owed(len(one.scores), wanted=wanted, num_large=extra) for one in kept]
-        revised = [thinkers.write("target", depth, count) for count in owed]
+            missing = owed([len(one.scores) for one in kept], config)
+            due = [count + config.extra_large_thoughts for count in missing]
+        revised = [thinkers.write("target", depth, count) for count in due]
         pool = threshold_pool(_scores(revised), _scores(kept), config)
         beta = next_threshold(beta, pool, config)
         num_parents = len(best(_scores([*kept, *revised]), config.beam_width))

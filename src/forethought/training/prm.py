@@ -13,7 +13,7 @@ from typing import Any
 from forethought.chains import Chain
 from forethought.config import require
 from forethought.evaluators.small_prm import Encoder, opening_tokens
-from forethought.prompts import SMALL_PRM
+from forethought.prompts_prm import SMALL_PRM
 from forethought.training.labels import Labels, step_labels
 from forethought.training.lora import LoraConfig
 from forethought.training.trainer import LoraTrainer, packed

@@ -10,7 +10,7 @@ from forethought.bench.quality import Ranking, ranking_of
 from forethought.bench.scoring import StepScores
 from forethought.chains import Chain
 from forethought.evaluators.small_prm import answer_tokens
-from forethought.prompts import SMALL_PRM
+from forethought.prompts_prm import SMALL_PRM
 from forethought.training.about import about, about_ranking
 from forethought.training.base_model import load_base
 from forethought.training.encoder import open_encoder
