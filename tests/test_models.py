@@ -660,6 +660,7 @@ class QuantizeParams(ctypes.Structure):
         ("ftype", ctypes.c_int),
         ("nthread", ctypes.c_int),
         ("allow_requantize", ctypes.c_bool),
+        ("output_tensor_type", ctypes.c_int),
     )
 
 
@@ -671,9 +672,11 @@ class FakeLlama:
     def __init__(self) -> None:
         self.error = ""
         self.calls = 0
+        self.output_type = -1
 
-    def llama_model_quantize(self, source: bytes, target: bytes, params: object) -> int:
+    def llama_model_quantize(self, source: bytes, target: bytes, params: Any) -> int:
         self.calls += 1
+        self.output_type = params._obj.output_tensor_type
         Path(os.fsdecode(target)).write_bytes(b"GGUF half" if self.error else b"GGUF whole")
         if self.error:
             bindings.remember(self.error)
@@ -686,6 +689,14 @@ def fake_llama(monkeypatch: pytest.MonkeyPatch) -> FakeLlama:
     fake = FakeLlama()
     monkeypatch.setattr(QUANTIZE, "llama", lambda: fake)
     return fake
+
+
+@pytest.mark.parametrize(("quant", "output_type"), [("q4_0", 2), ("q8_0", 0)])
+def test_the_output_matrix_of_q4_0_is_q4_0_too(
+    fake_llama: FakeLlama, quant: str, output_type: int
+) -> None:
+    models.quantize(write_model("tiny"), quant)
+    assert fake_llama.output_type == output_type  # 0: left to llama.cpp
 
 
 def test_a_variant_is_made_once_beside_its_original(fake_llama: FakeLlama, folder: Path) -> None:
