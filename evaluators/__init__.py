@@ -1,6 +1,7 @@
 """What a thought is worth, in [0, 1]."""
 
 from forethought.evaluators.aggregate import Aggregate
+from forethought.evaluators.agreement import Agreement
 from forethought.evaluators.cache import Cached
 from forethought.evaluators.calibration import (
     Calibrated,
@@ -28,6 +29,7 @@ from forethought.evaluators.visible_tests import VisibleTests
 
 __all__ = [
     "Aggregate",
+    "Agreement",
     "Cached",
     "Calibrated",
     "Calibration",

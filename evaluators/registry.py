@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 from forethought.config import require, require_one_of
 from forethought.errors import ConfigError
 from forethought.evaluators.aggregate import Aggregate, Steps
+from forethought.evaluators.agreement import Agreement
 from forethought.evaluators.causal_prm import CausalPrm
 from forethought.evaluators.digit_judge import DigitJudge
 from forethought.evaluators.ensemble import Ensemble
@@ -43,7 +44,6 @@ from forethought.prompts_prm import (
 )
 
 Role = Literal["draft", "target"]
-_ROLES: Final = get_args(Role)
 DEFAULT_EVALUATOR: Final = "judge"
 
 
@@ -142,6 +142,7 @@ def _auto(parts: Parts, reader: Reader) -> Evaluator:
     return Judge(reader, parts.task)
 
 
+_PROGRAM: Final[dict[str, Any]] = {"cost": "no model", "reads_with": None}
 ENTRIES: Final = (
     Entry(
         name="auto",
@@ -172,12 +173,12 @@ ENTRIES: Final = (
         num_required=1,
     ),
     Entry(
-        name="equations",
-        about="whether the equations in the step hold",
-        build=lambda _: Equations(),
-        cost="no model",
-        reads_with=None,
+        "agreement",
+        "how many siblings come to its result",
+        lambda parts: Agreement(parts.task),
+        **_PROGRAM,
     ),
+    Entry("equations", "whether the equations in it hold", lambda _: Equations(), **_PROGRAM),
     Entry(
         name="visible-tests",
         about="whether code passes the examples in its docstring; unfinished code as judge",
@@ -291,7 +292,7 @@ def _member(text: str) -> _Member:
     role = entry.reads_with
     num_colons = max(0, len(entry.arguments) + (role is not None) - 1)
     arguments = rest.split(":", num_colons) if ":" in body else []
-    if role is not None and arguments and arguments[-1] in _ROLES:
+    if role is not None and arguments and arguments[-1] in get_args(Role):
         role = "draft" if arguments.pop() == "draft" else "target"
     is_whole = entry.num_required <= len(arguments) <= len(entry.arguments) and all(arguments)
     require(is_whole, f"{text!r} is not of the form {entry.form}")
