@@ -540,7 +540,7 @@ def test_errors_among_the_answers_exit_with_3(
     replies: list[str], out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path
 ) -> None:
     monkeypatch.setattr(
-        "forethought.cli.batch.build_evaluator", lambda *_: Failing(EvaluatorError("none"))
+        "forethought.cli.graphs.build_evaluator", lambda *_: Failing(EvaluatorError("none"))
     )
     assert run_command(["batch", str(data), "--out", str(out)]) == 3
     assert len(answers(out)) == COUNT

@@ -118,7 +118,7 @@ def test_settings_of_a_search_can_be_set_by_name_too(capsys: pytest.CaptureFixtu
         (["--set", "takeover_tokens=many"], "takeover_tokens cannot be 'many'"),
         (["--set", "begin=perhaps"], "begin cannot be 'perhaps'"),
         (["--set", "cues=all"], "cues cannot be 'all'"),
-        (["--set", "begin"], "--set takes KEY=VALUE, not 'begin'"),
+        (["--set", "begin"], "--set of speculative-thinking takes KEY=VALUE, not 'begin'"),
         (
             ["--set", "tree_width=3"],
             "has no setting 'tree_width'; it has task",

@@ -41,13 +41,13 @@ class ThinkingConfig:
     `take_over` never: the probe stays, unasked. `begin` lets the target open the chain with
     `begin_tokens`.
 
-    Rule 2: behind a sentence that calls for verification the target goes on for
-    `verification_tokens`, unless `verify` is off. `cues="adopted"` looks for the call in the target's sentence, "any" (the
-    paper) also in the draft's.
+    Rule 2, unless `verify` is off: behind a sentence that calls for verification the target goes on
+    for `verification_tokens`. `cues="adopted"` looks for the call in the target's sentence, "any"
+    (the paper) also in the draft's.
 
-    Rule 3, unless `recheck` is off: once `reflection_limit` reflecting sentences were counted, the target writes
-    `recheck_tokens` behind `hint` (None: the published one). After each time they grow by
-    `recheck_growth` and the limit by `limit_growth`, up to `max_recheck_tokens` and
+    Rule 3, unless `recheck` is off: once `reflection_limit` reflecting sentences were counted, the
+    target writes `recheck_tokens` behind `hint` (None: the published one). After each time they
+    grow by `recheck_growth` and the limit by `limit_growth`, up to `max_recheck_tokens` and
     `max_reflection_limit`; growths of 0 are the paper's. `counted` says which sentences count: that
     which was adopted, or (paper) "any" that follows a paragraph, the draft's included.
 

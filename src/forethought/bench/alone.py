@@ -12,6 +12,7 @@ from forethought.evaluators.voting import majority
 from forethought.model import Completion, Model, Scope, run_scope
 from forethought.prompts import task_named
 from forethought.solve import Solution
+from forethought.thinking_tags import has_think_tags, opening_of
 from forethought.thoughts import ROOT, Answer, EndReason, LedgerEntry, Source, Thought, close_ledger
 
 _REASONS: Final[dict[str, EndReason]] = {
@@ -42,9 +43,11 @@ class Alone:
         task = task_named(self.config.task)
         deadline = self.config.deadline
         with run_scope(Scope(deadline=deadline and time.monotonic() + deadline)) as scope:
-            prompt = self.model.chat(task.messages(question))
+            prompt = opening_of(self.model, task, question, "auto")
             completions = self.model.generate([prompt] * count, self._params(count))
-        texts = [solution_text(completion.text, task) for completion in completions]
+        texts = [completion.text for completion in completions]
+        if not has_think_tags(self.model, "auto"):
+            texts = [solution_text(text, task) for text in texts]
         chosen = majority(texts, task)
         thoughts = [
             self._thought(number, completion, is_chosen=number == chosen)
