@@ -25,7 +25,7 @@ LINKED = ("evaluators", "graphs", "nodes")
 LAYERS = (
     {"errors"},
     {"config"},
-    {"config_cot", "config_thinking"},
+    {"assignments", "config_cot", "config_thinking"},
     {"model"},
     {"presets", "prompts", "prompts_cot", "sentences", "thoughts"},
     {"chains", "questions", "thinking_tags"},
