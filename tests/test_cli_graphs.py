@@ -179,8 +179,15 @@ def test_a_calibration_is_the_bias_that_a_run_has(
 
 
 def test_adapters_write_the_chains_and_pick_them(
-    picking: Adapters, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    picking: Adapters,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    checked: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "forethought.cli.graphs.check_adapter", lambda path, kind: checked.append((path.stem, kind))
+    )
     for name in ("thinks", "picks"):
         (tmp_path / f"{name}.gguf").write_bytes(b"")
     given = [
@@ -188,10 +195,25 @@ def test_adapters_write_the_chains_and_pick_them(
         *("--selector-adapter", str(tmp_path / "picks.gguf")),
     ]
     found = solved(capsys, *given)
+    assert checked == [("thinks", "draft"), ("picks", "selector")]
     assert picking.asked == [("small", "thinks"), ("large", "picks")]
     assert roles(found)[:2] == [("small+thinks", "drafted"), ("large+picks", "scored")]
     own = fitted(tmp_path / "scot.json", selector="large+picks", draft="small+thinks")
     assert solved(capsys, *given, "--calibration", own).settings["all_wrong_bias"] == 2.0
+
+
+@pytest.mark.parametrize("option", ["--draft-adapter", "--selector-adapter"])
+def test_a_file_that_is_no_adapter_is_refused_before_any_model_is_opened(
+    option: str,
+    opened: list[dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "note.gguf"
+    path.write_bytes(b"a note")
+    assert run([*COT, option, str(path)]) == 2
+    assert "note.gguf" in capsys.readouterr().err
+    assert opened == []
 
 
 @pytest.mark.parametrize(

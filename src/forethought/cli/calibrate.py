@@ -18,7 +18,7 @@ from forethought.bench.selection_bias import (
     rates,
 )
 from forethought.bench.selections import Selected, SelectionTrial, try_selection
-from forethought.cli.graphs import adapter_options
+from forethought.cli.graphs import adapter_options, check_adapters
 from forethought.cli.live import wide_console
 from forethought.cli.opening import PAIR, adapted, model_options, open_models, progress_bars
 from forethought.cli.options import config_from, config_options
@@ -57,6 +57,7 @@ def scot(source: str, out: Path, **options: Any) -> None:
     for file in (out, kept):
         require(file.parent.is_dir(), f"there is no folder {file.parent} to keep {file.name} in")
     require(kept != out, f"--kept and --out are both {out}: give two files")
+    check_adapters(options)
     config: CotConfig = config_from(CotConfig, options)
     problems = read_problems(source, limit=options["limit"], seed=config.seed)
     with open_models(PAIR, options) as opened, progress_bars() as start:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from forethought.config import require
 from forethought.config_cot import CotConfig
 from forethought.evaluators import Cached
 from forethought.evaluators.registry import Role, build_evaluator, roles_with_states
+from forethought.evaluators.trained import AdapterKind, check_adapter
 from forethought.graphs import GRAPHS, Graph, Live, RunConfig, graph_named
 from forethought.graphs.registry import AnyGraph
 from forethought.model import Reader
@@ -27,6 +28,10 @@ from forethought.stores import ThresholdStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_KINDS: Final[Mapping[str, AdapterKind]] = {
+    "draft_adapter": "draft",
+    "selector_adapter": "selector",
+}
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -105,9 +110,18 @@ def fitted(options: Mapping[str, Any]) -> Fitted:
 
     Raises:
         ConfigError: a calibration is none.
+        UnknownModel, ModelLoadError, ModelFileError: an adapter is none of its kind.
     """
+    check_adapters(options)
     calibrations = tuple(read_selection_bias(path) for path in options["calibrations"])
     return Fitted(options["draft_adapter"], options["selector_adapter"], calibrations)
+
+
+def check_adapters(options: Mapping[str, Any]) -> None:
+    """Refuse what is no adapter of its kind. Raises as `check_adapter`."""
+    for name, kind in _KINDS.items():
+        if options[name] is not None:
+            check_adapter(options[name], kind)
 
 
 @dataclass(frozen=True, slots=True)
