@@ -16,7 +16,7 @@ from forethought.evaluators import Evaluator
 from forethought.graphs.spec_search import SpecSearchGraph, spec_search
 from forethought.graphs.speculative_cot import SpeculativeCotGraph, speculative_cot
 from forethought.graphs.speculative_thinking import SpeculativeThinkingGraph, speculative_thinking
-from forethought.model import Model
+from forethought.model import Model, Reader
 from forethought.stores import ThresholdStore
 
 AnyGraph = StateGraph[Any, Any, Any, Any]
@@ -25,12 +25,14 @@ RunConfig = SearchConfig | ThinkingConfig | CotConfig
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What graphs are made of; `evaluator` only for a graph that asks one."""
+    """What graphs are made of; `evaluator` only for a graph that asks one, and `selector` for one
+    that picks chains with another model than the target."""
 
     draft: Model
     target: Model
     evaluator: Evaluator | None = None
     thresholds: ThresholdStore | None = None
+    selector: Reader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def _thinking(live: Live) -> SpeculativeThinkingGraph:
 
 
 def _cot(live: Live) -> SpeculativeCotGraph:
-    return speculative_cot(draft=live.draft, target=live.target)
+    return speculative_cot(draft=live.draft, target=live.target, selector=live.selector)
 
 
 def _search_steps(config: SearchConfig) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from forethought.config import SamplingParams
@@ -36,27 +36,40 @@ class Closing:
             opening: the prompt's tokens before the path.
             bridge: text between path and cue, e.g. what closes a think block.
         """
-        cue = bridge + self.task.answer_cue
-        tokens = self.model.encode(cue)
+        most, stop = answer_tokens(self.task), (self.task.answer_close,)
+        params = SamplingParams(temperature=0.0, max_tokens=most, stop=stop, keep_stop=True)
+        lead = bridge + self.task.answer_cue
+        ending = self.written(opening, path, number, lead=lead, params=params)
+        return ending and replace(ending, is_terminal=True)
+
+    def written(
+        self,
+        opening: list[int],
+        path: list[Thought],
+        number: int,
+        *,
+        lead: str,
+        params: SamplingParams,
+    ) -> Thought | None:
+        """What the model writes behind `path` and `lead`, text of our own, as far as `params` and
+        the context allow; None as for `end`."""
+        tokens = self.model.encode(lead, special=True)
         prompt = opening + path_tokens(self.model, path) + tokens
-        limit = min(answer_tokens(self.task), self.model.context_size - len(prompt) - 1)
+        limit = min(params.max_tokens, self.model.context_size - len(prompt) - 1)
         if limit < 1:
             return None
-        params = SamplingParams(
-            temperature=0.0, max_tokens=limit, stop=(self.task.answer_close,), keep_stop=True
-        )
-        (completion,) = self.model.generate([prompt], params)
+        (completion,) = self.model.generate([prompt], replace(params, max_tokens=limit))
         if not completion.text.strip():
             return None
         return Thought(
             id=number,
             parent=path[-1].id if path else ROOT,
             depth=len(path) + 1,
-            text=cue + completion.text,
+            text=lead + completion.text,
             tokens=tokens + completion.tokens,
             vocabulary=self.model.vocabulary,
             source="target",
-            is_terminal=True,
+            is_terminal=completion.finish_reason == "eos",
             usage=completion.usage,
             status="final",
         )

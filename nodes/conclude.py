@@ -10,9 +10,8 @@ from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
 from forethought.nodes.state import entries_of, node_scope, tell
-from forethought.nodes.turns import chain_opening
 from forethought.prompts import task_named
-from forethought.thinking_tags import closing, has_think_tags
+from forethought.thinking_tags import closing, has_think_tags, opening_of
 from forethought.thoughts import (
     Answer,
     EndReason,
@@ -55,8 +54,6 @@ class Conclude:
     ) -> Thought | None:
         text = "".join(thought.text for thought in chain)
         bridge = closing(text) if has_think_tags(self.model, config.reasoning) else ""
-        opening = chain_opening(self.model, state["question"], config)
-        number = len(state["thoughts"]) + 1
-        return Closing(self.model, task_named(config.task)).end(
-            opening, chain, number, bridge=bridge
-        )
+        task, number = task_named(config.task), len(state["thoughts"]) + 1
+        opening = opening_of(self.model, task, state["question"], config.reasoning)
+        return Closing(self.model, task).end(opening, chain, number, bridge=bridge)

@@ -7,16 +7,13 @@ from typing import Any, Final
 
 from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
-from forethought.evaluators import path_tokens
 from forethought.model import Model
 from forethought.nodes.closing import Closing
 from forethought.nodes.cot_state import CotRuntime, CotState, chain_to_answer, cot_settings
 from forethought.nodes.state import entries_of, node_scope, tell
-from forethought.nodes.whole_chains import opening_of
 from forethought.prompts import task_named
-from forethought.thinking_tags import closing, has_think_tags, is_closed
+from forethought.thinking_tags import closing, has_think_tags, is_closed, opening_of
 from forethought.thoughts import (
-    ROOT,
     Answer,
     Source,
     Status,
@@ -67,40 +64,17 @@ class AnswerFromChain:
         """What the target concludes, with what parts it from the chain; nothing where there is no
         room, or the run may not write any more."""
         task, number = task_named(config.task), len(state["chains"]) + 1
-        opening = opening_of(self.model, state["question"], config)
-        text = "".join(thought.text for thought in path)
+        opening = opening_of(self.model, task, state["question"], config.reasoning)
+        text, ends = "".join(thought.text for thought in path), Closing(self.model, task)
         if has_think_tags(self.model, config.reasoning):
-            ending = self._conclusion(opening, path, number, config)
+            params = SamplingParams(
+                temperature=0.0, max_tokens=config.answer_tokens, seed=config.seed
+            )
+            ending = ends.written(opening, path, number, lead=closing(text), params=params)
         else:
             bridge = "" if not text or text.endswith(task.delimiter) else task.delimiter
-            ending = Closing(self.model, task).end(opening, path, number, bridge=bridge)
+            ending = ends.end(opening, path, number, bridge=bridge)
         return [ending] if ending else []
-
-    def _conclusion(
-        self, opening: list[int], path: list[Thought], number: int, config: CotConfig
-    ) -> Thought | None:
-        bridge = closing("".join(thought.text for thought in path))
-        tokens = self.model.encode(bridge, special=True)
-        prompt = opening + path_tokens(self.model, path) + tokens
-        limit = min(config.answer_tokens, self.model.context_size - len(prompt) - 1)
-        if limit < 1:
-            return None
-        params = SamplingParams(temperature=0.0, max_tokens=limit, seed=config.seed)
-        (completion,) = self.model.generate([prompt], params)
-        if not completion.text.strip():
-            return None
-        return Thought(
-            id=number,
-            parent=path[-1].id if path else ROOT,
-            depth=len(path) + 1,
-            text=bridge + completion.text,
-            tokens=tokens + completion.tokens,
-            vocabulary=self.model.vocabulary,
-            source="target",
-            is_terminal=completion.finish_reason == "eos",
-            usage=completion.usage,
-            status="final",
-        )
 
 
 def settled(chains: list[Thought], path: list[Thought]) -> list[Thought]:

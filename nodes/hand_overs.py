@@ -4,7 +4,7 @@ Thinking, section 3)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, appended, chain_of, chain_settings
@@ -12,6 +12,7 @@ from forethought.nodes.paragraphs import has_cue, stance_in
 from forethought.nodes.state import tell
 from forethought.nodes.turns import Pen, Turn
 from forethought.sentences import HINT, contradicts
+from forethought.thoughts import Thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,7 @@ class Begin:
 
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         num_tokens = chain_settings(runtime).begin_tokens
-        pen = _pen(self.model, state, runtime, "begin")
-        turn = pen.turn(state, runtime, num_tokens)
+        turn = _turn(self, state, runtime, num_tokens)
         return _taken(turn, runtime) | {"owes_beginning": False}
 
 
@@ -37,30 +37,16 @@ class TakeOver:
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         config, probe = chain_settings(runtime), state["probe"]
         assert probe is not None
+        if not config.take_over:
+            return {"probe": None} | _adopted(probe, [probe], runtime, state)
         opening, num_tokens = config.probe_opening, config.takeover_tokens
-        pen = _pen(self.model, state, runtime, "take_over")
-        turn = pen.turn(state, runtime, num_tokens, opening=opening)
+        turn = _turn(self, state, runtime, num_tokens, opening=opening)
         own, update = turn.thought, turn.update | {"probe": None}
         if own is None or not (own.text or own.is_terminal):
             return update | _decided(runtime, thoughts=[probe.marked("rejected")])
         stances = stance_in(probe, config), stance_in(own, config)
-        adopted, left = own, probe
-        if not (config.choose_target or contradicts(*stances)):
-            adopted, left = probe, own
-        decisive = [adopted] if config.counted == "adopted" else [own, probe]
-        reflects = any(stance_in(sentence, config) == "reflection" for sentence in decisive)
-        cued = [adopted] if config.cues == "adopted" else [adopted, probe]
-        added = appended(adopted)
-        thoughts = [left.marked("rejected"), *added.pop("thoughts", [])]
-        return (
-            update
-            | added
-            | _decided(runtime, thoughts=thoughts)
-            | {
-                "num_reflections": state["num_reflections"] + reflects,
-                "has_cue": any(has_cue(sentence, config) for sentence in cued),
-            }
-        )
+        takes_own = config.choose_target or contradicts(*stances)
+        return update | _adopted(own if takes_own else probe, [probe, own], runtime, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +57,7 @@ class Verify:
 
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         num_tokens = chain_settings(runtime).verification_tokens
-        pen = _pen(self.model, state, runtime, "verify")
-        turn = pen.turn(state, runtime, num_tokens)
+        turn = _turn(self, state, runtime, num_tokens)
         return _taken(turn, runtime) | {"has_cue": False}
 
 
@@ -85,9 +70,7 @@ class Recheck:
 
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         config, num_tokens = chain_settings(runtime), state["recheck_tokens"]
-        hint = config.hint or HINT
-        pen = _pen(self.model, state, runtime, "recheck")
-        turn = pen.turn(state, runtime, num_tokens, opening=hint)
+        turn = _turn(self, state, runtime, num_tokens, opening=config.hint or HINT)
         limit = state["reflection_limit"] + config.limit_growth
         return _taken(turn, runtime) | {
             "num_reflections": 0,
@@ -97,16 +80,50 @@ class Recheck:
         }
 
 
-def _pen(model: Model, state: ChainState, runtime: ChainRuntime, rule: str) -> Pen:
-    tell(runtime, "revising", depth=len(chain_of(state)) + 1, count=1, rule=rule)
-    return Pen(model, "target")
+_RULES: Final = {Begin: "begin", TakeOver: "take_over", Verify: "verify", Recheck: "recheck"}
+
+
+def _turn(
+    node: Begin | TakeOver | Verify | Recheck,
+    state: ChainState,
+    runtime: ChainRuntime,
+    num_tokens: int,
+    *,
+    opening: str = "",
+) -> Turn:
+    """The target's turn by a node's rule, told to whoever listens."""
+    depth = len(chain_of(state)) + 1
+    tell(runtime, "revising", depth=depth, count=1, rule=_RULES[type(node)])
+    return Pen(node.model, "target").turn(state, runtime, num_tokens, opening=opening)
 
 
 def _taken(turn: Turn, runtime: ChainRuntime) -> dict[str, Any]:
+    """The update that adds what the target wrote, if anything."""
     added = appended(turn.thought) if turn.thought else {}
     return turn.update | added | _decided(runtime, thoughts=added.get("thoughts", []))
 
 
-def _decided(runtime: ChainRuntime, *, thoughts: list[Any]) -> dict[str, Any]:
+def _adopted(
+    adopted: Thought, tried: list[Thought], runtime: ChainRuntime, state: ChainState
+) -> dict[str, Any]:
+    """The update that adds one of the sentences that were `tried`, the draft's first, and says what
+    follows from it."""
+    config, added = chain_settings(runtime), appended(adopted)
+    left = [one.marked("rejected") for one in tried if one is not adopted]
+    decisive = [adopted] if config.counted == "adopted" else tried
+    cued = [adopted] if config.cues == "adopted" else [adopted, tried[0]]
+    reflects = any(stance_in(sentence, config) == "reflection" for sentence in decisive)
+    thoughts = [*left, *added.pop("thoughts", [])]
+    return (
+        added
+        | _decided(runtime, thoughts=thoughts)
+        | {
+            "num_reflections": state["num_reflections"] + (config.recheck and reflects),
+            "has_cue": config.verify and any(has_cue(sentence, config) for sentence in cued),
+        }
+    )
+
+
+def _decided(runtime: ChainRuntime, *, thoughts: list[Thought]) -> dict[str, Any]:
     tell(runtime, "decided", thoughts=thoughts)
     return {"thoughts": thoughts}

@@ -18,18 +18,11 @@ from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_se
 from forethought.nodes.closing import answer_tokens
 from forethought.nodes.state import entries_of, full_context, node_scope
 from forethought.prompts import Task, task_named
-from forethought.thinking_tags import conclusion_of, has_think_tags, opened_prompt, request
+from forethought.thinking_tags import conclusion_of, has_think_tags, opening_of
 from forethought.thoughts import Role, Source, Thought
 
 _RUN_SHIFT = 24  # a draw's place in the run's seed: thoughts are fewer than 2**23
 _ANSWER_MARGIN = 16  # tokens that tags and cue may take beyond the cue's own under this vocabulary
-
-
-def chain_opening(model: Model, question: str, config: ThinkingConfig) -> list[int]:
-    """The prompt's tokens before the chain: worked examples only for models that do not reason."""
-    task, is_reasoning = task_named(config.task), has_think_tags(model, config.reasoning)
-    messages = request(task.system, question) if is_reasoning else task.messages(question)
-    return opened_prompt(model, messages, is_reasoning=is_reasoning)
 
 
 def up_to(model: Model, thought: Thought, delimiter: str) -> Thought:
@@ -95,7 +88,7 @@ class Pen:
     ) -> Thought | None:
         (opening, until), model, chain = bounds, self.model, chain_of(state)
         given = model.encode(opening) if opening else []
-        frame = chain_opening(model, state["question"], config)
+        frame = opening_of(model, task_named(config.task), state["question"], config.reasoning)
         prompt = frame + path_tokens(model, chain) + given
         room = self._room(len(prompt), len(frame), config)
         if room < 1 and chain:

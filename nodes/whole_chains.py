@@ -9,20 +9,8 @@ from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
 from forethought.model import Completion, Model
 from forethought.prompts import task_named
-from forethought.thinking_tags import CLOSE, has_think_tags, opened_prompt
+from forethought.thinking_tags import CLOSE, has_think_tags, opening_of
 from forethought.thoughts import ROOT, Source, Thought
-
-
-def opening_of(model: Model, question: str, config: CotConfig) -> list[int]:
-    """The prompt behind which `model` thinks about `question`; worked examples, which have no
-    thinking in them, only where it does so without tags."""
-    messages, is_reasoning = (
-        task_named(config.task).messages(question),
-        has_think_tags(model, config.reasoning),
-    )
-    if is_reasoning:
-        messages = [messages[0], messages[-1]]
-    return opened_prompt(model, messages, is_reasoning=is_reasoning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +25,24 @@ class ChainWriter:
 
         Their limit is lowered so that all fit the context at once.
         """
-        prompt = opening_of(self.model, question, config)
+        prompt = self._opening(question, config)
         room = (self.model.context_size - len(prompt)) // config.num_chains
         limit = min(config.draft_tokens, room, self._room(prompt, config))
-        params = config.drafting(max(1, limit), stop=self._stop(config))
+        params = config.sampling(max(1, limit), stop=self._stop(config))
         return self._written([prompt] * config.num_chains, params, config=config, first=1)
 
     def greedy(self, question: str, config: CotConfig, *, number: int) -> list[Thought]:
         """One chain of at most `think_tokens`, the most probable token by token, with `number` as
         its id; none where it is blank."""
-        prompt = opening_of(self.model, question, config)
+        prompt = self._opening(question, config)
         limit = min(config.think_tokens, self._room(prompt, config))
         params = SamplingParams(
             temperature=0.0, max_tokens=max(1, limit), stop=self._stop(config), seed=config.seed
         )
         return self._written([prompt], params, config=config, first=number)
+
+    def _opening(self, question: str, config: CotConfig) -> list[int]:
+        return opening_of(self.model, task_named(config.task), question, config.reasoning)
 
     def _room(self, prompt: list[int], config: CotConfig) -> int:
         """What the context has left for thinking: it shares it with the answer as their limits

@@ -25,10 +25,10 @@ LINKED = ("evaluators", "graphs", "nodes")
 LAYERS = (
     {"errors"},
     {"config"},
-    {"config_cot", "config_thinking"},
+    {"assignments", "config_cot", "config_thinking"},
     {"model"},
-    {"presets", "prompts", "prompts_cot", "prompts_prm", "sentences", "thinking_tags", "thoughts"},
-    {"chains", "questions"},
+    {"presets", "prompts", "prompts_cot", "prompts_prm", "sentences", "thoughts"},
+    {"chains", "questions", "thinking_tags"},
     {"engine", "stores"},
     {"models"},
     {"evaluators"},

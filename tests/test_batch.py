@@ -27,7 +27,7 @@ from forethought.config import SearchConfig
 from forethought.engine import EngineStats, ScriptedModel
 from forethought.errors import ConfigError, DecodeError, EvaluatorError
 from forethought.evaluators.registry import Parts
-from forethought.graphs import spec_search
+from forethought.graphs import GRAPHS, spec_search
 from forethought.model import Scope, current_scope
 from forethought.prompts import MATH
 from forethought.questions import Question, parse_questions
@@ -514,6 +514,27 @@ def test_the_command_answers_a_file(
     assert replies == []
 
 
+@pytest.mark.parametrize("graph", sorted(GRAPHS))
+def test_the_command_answers_by_any_graph(
+    graph: str, replies: list[str], data: Path, out: Path
+) -> None:
+    assert run_command(["batch", str(data), "--out", str(out), "--graph", graph]) == 0
+    found = answers(out)
+    assert {row["answer"] for row in found.values()} == {"4"}
+    assert {row["finish_reason"] for row in found.values()} == {"answer"}
+    assert found["q0"]["seed"] == asked()[0].seed(0)
+
+
+def test_settings_of_the_graph_reach_a_batch(
+    replies: list[str], data: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["batch", str(data), "--out", str(out), "--graph", "speculative-cot"]
+    assert run_command([*given, "--set", "num_chains=1", "--set", "correction=false"]) == 0
+    assert {row["tokens"]["scored"] for row in answers(out).values()} == {0}
+    assert run_command([*given, "--tree-width", "3"]) == 1
+    assert "the graph speculative-cot has no --tree-width" in capsys.readouterr().err
+
+
 def test_the_command_reads_standard_input(
     replies: list[str], data: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,7 +561,7 @@ def test_errors_among_the_answers_exit_with_3(
     replies: list[str], out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path
 ) -> None:
     monkeypatch.setattr(
-        "forethought.cli.batch.build_evaluator", lambda *_: Failing(EvaluatorError("none"))
+        "forethought.cli.graphs.build_evaluator", lambda *_: Failing(EvaluatorError("none"))
     )
     assert run_command(["batch", str(data), "--out", str(out)]) == 3
     assert len(answers(out)) == COUNT

@@ -565,7 +565,7 @@ def test_the_target_writes_with_as_many_proposals_as_the_option_says(
         gammas.append(gamma)
         return CountedModel(lambda *_: "spoken for V=0.9 \\boxed{5}", name="large")
 
-    monkeypatch.setattr("forethought.cli.solve.speculating_target", speculating)
+    monkeypatch.setattr("forethought.cli.graphs.speculating_target", speculating)
     for arguments in ([], ["--gamma", "auto"], ["--gamma", "5"]):
         _, found = solution(capsys, "How many?", *arguments)
         assert found.answer == "5"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_cot import Noted
 from scripted_thinking import Called, Speaker, in_order
 
+from forethought.bench.selection_bias import Rates, SelectionBias
 from forethought.cli.live import LiveTree
 from forethought.cli.main import run
 from forethought.cli.opening import Opened
@@ -21,6 +24,7 @@ from forethought.engine import EngineStats, ScriptedModel
 from forethought.errors import ConfigError
 from forethought.evaluators.registry import Parts
 from forethought.graphs import GRAPHS, Live, graph_named, graph_of
+from forethought.model import Reader
 from forethought.prompts import MATH
 from forethought.report import SolutionDocument
 from forethought.solve import recursion_limit, solve
@@ -106,6 +110,135 @@ def test_options_that_both_graphs_have_and_settings_by_name_reach_the_chain(
     assert opened[0]["task"] == "math"
 
 
+COT = ["solve", "How many?", "--graph", "speculative-cot", "--json", "--set", "num_chains=1"]
+
+
+@dataclass
+class Adapters:
+    """Opens adapters: another scripted model under the name of both."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def model(self, file: str) -> Reader:
+        raise AssertionError(file)
+
+    def adapted(self, base: Reader, adapter: Path) -> Reader:
+        self.asked.append((base.name, adapter.stem))
+        return Picking(f"{base.name}+{adapter.stem}")
+
+
+class Picking(Noted):
+    """Writes a chain, and trusts none that it reads by half."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda *_: "It is \\boxed{4}.", judge=lambda _: [0.6, 0.4], name=name)
+
+    def stats(self) -> EngineStats:
+        return EngineStats()
+
+
+@pytest.fixture
+def picking(monkeypatch: pytest.MonkeyPatch) -> Adapters:
+    """A pair whose selector trusts the draft, and what opens adapters for it."""
+    adapters = Adapters()
+
+    @contextmanager
+    def open_models(roles: Any, options: Any, *, with_states: Any) -> Iterator[Opened]:
+        draft, target = Picking("small"), Picking("large")
+        yield Opened({"draft": draft, "target": target}, Parts(draft, target, MATH, adapters))
+
+    monkeypatch.setattr("forethought.cli.solve.open_models", open_models)
+    return adapters
+
+
+def fitted(path: Path, *, selector: str = "large", draft: str = "small") -> str:
+    rates = Rates(0.5, 0.5)
+    bias = SelectionBias(selector, draft, 1, 2.0, rates, rates, 9, 4)
+    path.write_text(json.dumps(bias.document()))
+    return str(path)
+
+
+def roles(found: SolutionDocument) -> list[tuple[str, str]]:
+    return [(entry.model, entry.role) for entry in found.ledger.entries]
+
+
+def solved(capsys: pytest.CaptureFixture[str], *arguments: str) -> SolutionDocument:
+    assert run([*COT, *arguments]) == 0
+    return SolutionDocument.model_validate_json(capsys.readouterr().out)
+
+
+def test_a_calibration_is_the_bias_that_a_run_has(
+    picking: Adapters, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = solved(capsys)
+    assert plain.settings["all_wrong_bias"] == 0.0
+    assert ("large", "revised") not in roles(plain)
+    found = solved(capsys, "--calibration", fitted(tmp_path / "scot.json"))
+    assert found.settings["all_wrong_bias"] == 2.0
+    assert ("large", "revised") in roles(found)
+
+
+def test_adapters_write_the_chains_and_pick_them(
+    picking: Adapters,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "forethought.cli.graphs.check_adapter", lambda path, kind: checked.append((path.stem, kind))
+    )
+    for name in ("thinks", "picks"):
+        (tmp_path / f"{name}.gguf").write_bytes(b"")
+    given = [
+        *("--draft-adapter", str(tmp_path / "thinks.gguf")),
+        *("--selector-adapter", str(tmp_path / "picks.gguf")),
+    ]
+    found = solved(capsys, *given)
+    assert checked == [("thinks", "draft"), ("picks", "selector")]
+    assert picking.asked == [("small", "thinks"), ("large", "picks")]
+    assert roles(found)[:2] == [("small+thinks", "drafted"), ("large+picks", "scored")]
+    own = fitted(tmp_path / "scot.json", selector="large+picks", draft="small+thinks")
+    assert solved(capsys, *given, "--calibration", own).settings["all_wrong_bias"] == 2.0
+
+
+@pytest.mark.parametrize("option", ["--draft-adapter", "--selector-adapter"])
+def test_a_file_that_is_no_adapter_is_refused_before_any_model_is_opened(
+    option: str,
+    opened: list[dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "note.gguf"
+    path.write_bytes(b"a note")
+    assert run([*COT, option, str(path)]) == 2
+    assert "note.gguf" in capsys.readouterr().err
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--graph", "speculative-cot"], "was fitted for 1 chains of small under large, not for 5"),
+        (["--graph", "speculative-thinking"], "speculative-thinking takes no adapter and no"),
+        (["--graph", "spec-search"], "the graph spec-search takes no adapter and no calibration"),
+        (
+            ["--graph", "speculative-cot", "--set", "all_wrong_bias=1"],
+            "all_wrong_bias is set, and a calibration sets it too",
+        ),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_refused(
+    picking: Adapters,
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = fitted(tmp_path / "scot.json")
+    assert words in error(capsys, "solve", "q", "--calibration", path, *arguments)
+
+
 def test_settings_of_a_search_can_be_set_by_name_too(capsys: pytest.CaptureFixture[str]) -> None:
     line = error(capsys, "solve", "q", "--set", "theta=1.5")
     assert "theta must lie in 0.0..1.0, not 1.5" in line
@@ -118,7 +251,7 @@ def test_settings_of_a_search_can_be_set_by_name_too(capsys: pytest.CaptureFixtu
         (["--set", "takeover_tokens=many"], "takeover_tokens cannot be 'many'"),
         (["--set", "begin=perhaps"], "begin cannot be 'perhaps'"),
         (["--set", "cues=all"], "cues cannot be 'all'"),
-        (["--set", "begin"], "--set takes KEY=VALUE, not 'begin'"),
+        (["--set", "begin"], "--set of speculative-thinking takes KEY=VALUE, not 'begin'"),
         (
             ["--set", "tree_width=3"],
             "has no setting 'tree_width'; it has task",

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_cot import is_selection
 from test_sandbox import is_isolated
 
 from forethought.bench.engine import QUESTION
+from forethought.bench.selection_bias import Rates, SelectionBias
 from forethought.cli.main import run
 from forethought.cli.opening import Opened, Served
 from forethought.config import SamplingParams
@@ -81,6 +83,8 @@ class Desk:
         return reply
 
     def _judge(self, prompt: str) -> list[float]:
+        if is_selection(prompt):
+            return [0.6, *[0.1] * (prompt.count("\nReason ") - 2), 0.2]
         return [0.4 if "draft 0" in prompt else 0.7, 0.3]
 
     @contextmanager
@@ -281,6 +285,89 @@ def test_several_evaluators_are_compared_at_once(desk: Desk, data: Path, tmp_pat
     assert speed_ups == [["ar-beam"], ["ar-beam@equations"], [], []]
 
 
+CHAINS = "target-greedy,sps-greedy,speculative-thinking,speculative-cot[num_chains=1|2]"
+
+
+@pytest.fixture
+def speculating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Token-level speculation needs engines; the target stands in for it."""
+    monkeypatch.setattr(
+        "forethought.cli.systems.speculating_target", lambda opened, _: opened.models["target"]
+    )
+
+
+@pytest.mark.usefixtures("speculating")
+def test_graphs_of_whole_chains_run_beside_the_models_alone(
+    desk: Desk, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    results = results_of(data, out, "--methods", CHAINS, "--temperature", "0.3")
+    labels = [
+        *("target-greedy", "sps-greedy", "speculative-thinking"),
+        *("speculative-cot[num_chains=1]", "speculative-cot[num_chains=2]"),
+    ]
+    methods = results["methods"]
+    assert list(methods) == labels
+    assert [line["method"] for line in lines_of(out)[5:10]] == [*labels[1:], labels[0]]
+    right = [int(line["problem"].split("/")[1]) % 3 != 0 for line in lines_of(out)]
+    share = sum(right) / len(right)
+    accuracy = [methods[label]["accuracy"] for label in labels]
+    # in turns the draft's errors stay; behind a chain the answer is the target's
+    assert accuracy == [1.0, 1.0, pytest.approx(share), 1.0, 1.0]
+    for label in labels[2:]:
+        assert set(methods[label]["speed_ups"]) == {"target-greedy", "sps-greedy"}
+    choices = methods[labels[3]]["chains"]["choices"]
+    assert choices["num_solvable"] == choices["num_right"] == round(6 * share)
+    assert choices["num_recognised"] == 0
+    assert methods[labels[4]]["graph"] == "speculative-cot"
+    assert methods["target-greedy"]["chains"]["choices"] is None
+    graphs = results["settings"]["graphs"]
+    assert graphs["speculative-cot"]["temperature"] == 0.3
+    assert graphs["speculative-thinking"]["temperature"] == 0.3
+    documented = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text("utf-8")
+    for key in {"graphs", *methods[labels[4]]["chains"], *choices}:
+        assert f"`{key}`" in documented, key
+    shown = capsys.readouterr().out
+    assert "Chains of thought" in shown
+    assert "Which chain was picked" in shown
+
+
+def calibration(path: Path, num_chains: int, bias: float) -> str:
+    rates = Rates(0.5, 0.5)
+    fitted = SelectionBias("target", "draft", num_chains, bias, rates, rates, 9, 4)
+    path.write_text(json.dumps(fitted.document()))
+    return str(path)
+
+
+def test_a_calibration_decides_which_methods_call_all_chains_wrong(
+    desk: Desk, data: Path, tmp_path: Path
+) -> None:
+    names = (
+        "speculative-cot[num_chains=1|2],speculative-cot:untrained[num_chains=2],"
+        "speculative-cot[num_chains=2;all_wrong_bias=0.5],speculative-cot:single"
+    )
+    given = [
+        *("--calibration", calibration(tmp_path / "one.json", 1, 0.5)),
+        *("--calibration", calibration(tmp_path / "two.json", 2, 3.0)),
+    ]
+    results = results_of(data, tmp_path / "out", "--methods", names, *given)
+    again = {label: one["chains"]["thought_again"] for label, one in results["methods"].items()}
+    assert [label for label, num in again.items() if num] == ["speculative-cot[num_chains=2]"]
+    assert results["methods"]["speculative-cot[num_chains=2]"]["accuracy"] == 1.0
+    fitted = [one["all_wrong_bias"] for one in results["settings"]["calibrations"]]
+    assert fitted == [0.5, 3.0]
+
+
+def test_a_calibration_for_another_number_of_chains_is_refused_before_any_run(
+    desk: Desk, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = calibration(tmp_path / "one.json", 1, 0.5)
+    given = command(data, tmp_path / "out", "--methods", "speculative-cot", "--calibration", path)
+    message = fails(capsys, *given)
+    assert "fitted for 1 chains of draft under target, not for 5 chains" in message
+    assert lines_of(tmp_path / "out") == []
+
+
 def test_only_the_models_that_are_needed_are_opened(desk: Desk, data: Path, tmp_path: Path) -> None:
     results_of(data, tmp_path, "--methods", "draft-greedy")
     assert desk.opened == [(["draft"], [], "math")]
@@ -385,6 +472,9 @@ def test_without_matplotlib_the_extra_is_told_before_anything_is_done(
         (["--limit", "0"], "limit"),
         (["--samples", "0"], "samples"),
         (["--theta", "2"], "theta must lie in"),
+        (["--methods", "ar-beam[theta=2]"], "theta must lie in"),
+        (["--methods", "speculative-cot[num_chains=9]"], "num_chains must lie in"),
+        (["--calibration", "{tmp}/wrong.jsonl"], "is no calibration of a selector"),
         (["--task", "chess"], "task must be one of"),
         (["--out", "{tmp}/empty.jsonl/out"], "cannot write to"),
     ],

@@ -184,6 +184,32 @@ def test_a_sentence_of_the_drafts_that_is_adopted_counts_and_calls_like_any() ->
     assert run.turns[3:] == [("large", N2), ("small", CHUNK), ("large", N3), ("small", CHUNK)]
 
 
+def test_without_take_overs_the_drafts_sentence_stays_and_counts_and_calls_as_any() -> None:
+    settings = {"take_over": False, "reflection_limit": 2, "max_reflection_limit": 2}
+    draft = ["A.\n\n", "Wait, check…", "B.\n\n", "Wait…", "C.\n\n", END]
+    run = think(draft, ["Checked…", "Rechecked…"], **settings)
+    assert "".join(name[0] for name, _ in run.turns) == "sslsssls"
+    assert [call.num_tokens for call in run.calls if call.name == "large"] == [125, 125]
+    assert run.written("draft")[1].startswith("Wait, check")
+    assert run.rejected() == []
+
+
+def test_without_verification_a_call_for_it_is_passed_over() -> None:
+    run = think(["A.\n\n", "Wait…", END], ["Let me check…"], verify=False)
+    assert run.turns == [("small", 1024), ("small", 20), ("large", 20), ("small", 1024)]
+
+
+def test_without_rechecks_reflection_is_never_excessive() -> None:
+    draft = ["A.\n\n", "Wait…"] * 4 + [END]
+    settings = {"reflection_limit": 1, "max_reflection_limit": 1}
+    lengths = {
+        recheck: [n for name, n in think(draft, ["Wait…"] * 9, recheck=recheck, **settings).turns]
+        for recheck in (True, False)
+    }
+    assert 125 in lengths[True]
+    assert 125 not in lengths[False]
+
+
 def test_an_instruct_draft_is_followed_by_the_target_behind_every_paragraph() -> None:
     run = think(["A.\n\n", "So…", "B.\n\n", "Then…", END], ["1…", "2…"], not_reasoning=True)
     assert [name for name, n in run.turns if n == N1] == ["small", "large"] * 2

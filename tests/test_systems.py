@@ -14,17 +14,13 @@ from scripted_search import Stated
 
 from forethought.bench.alone import Alone
 from forethought.bench.compare import compare, missing_runs, warm_up
+from forethought.bench.entrants import Bench, Entrant
 from forethought.bench.figures import baseline_of, figures, spent
+from forethought.bench.methods import Method, parse_methods
 from forethought.bench.problems import Posed
-from forethought.bench.results import Depth, Run, RunLog, measured, opened_log
-from forethought.bench.systems import (
-    SYSTEMS,
-    Bench,
-    Entrant,
-    Method,
-    System,
-    parse_methods,
-)
+from forethought.bench.results import RunLog, opened_log
+from forethought.bench.runs import Depth, Run, measured
+from forethought.bench.systems import SYSTEMS, System
 from forethought.chains import Problem, solution_text
 from forethought.config import SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
@@ -69,12 +65,14 @@ def test_every_line_of_the_table_has_a_name_of_its_own_and_settings_that_fit() -
     names = [system.name for system in SYSTEMS]
     assert len(set(names)) == len(names)
     assert {"target-greedy", "draft-greedy", "self-consistency", "ar-beam"} <= set(names)
-    bench = Bench({}, CONFIG, 2)
     for system in SYSTEMS:
         assert system.about
         assert "@" not in system.name
         assert "," not in system.name
-        assert bench.settings_of(system).seed == CONFIG.seed
+        assert "[" not in system.name
+        config = Method(system.name, system, None).config({"seed": 3, "beam_width": 7})
+        assert config.seed == 3
+        assert isinstance(config, system.run_settings)
 
 
 def test_every_line_of_the_table_is_documented() -> None:
@@ -112,7 +110,7 @@ def test_methods_are_named_with_the_evaluators_that_they_search_with() -> None:
         ("", "there is no method ''"),
         ("ar-beam,,draft-greedy", "there is no method ''"),
         ("ar-beam,ar-beam", r"\['ar-beam'\] is given twice"),
-        ("target-greedy@judge", "target-greedy scores nothing: leave @judge out"),
+        ("target-greedy@judge", "target-greedy asks no evaluator: leave @judge out"),
         ("ar-beam@", "'ar-beam@' names no evaluator"),
     ],
 )
@@ -126,9 +124,9 @@ def test_a_list_that_names_no_methods_is_refused(text: str, message: str) -> Non
 
 def test_a_greedy_solution_is_one_draw_at_temperature_0() -> None:
     spoken = Spoken(["Two and two.\n\nThe answer is \\boxed{4}.\n\nOr \\boxed{5}."])
-    bench = Bench({"draft": spoken.model("small")}, CONFIG, 8)
+    bench = Bench({"draft": spoken.model("small")}, 8)
     (method,) = parse_methods("draft-greedy", "judge")
-    solution = bench.solve(Entrant(method), "2 + 2?", seed=3)
+    solution = bench.solve(Entrant(method, CONFIG), "2 + 2?", seed=3)
     assert [(p.temperature, p.seed, p.stop) for p in spoken.asked] == [(0.0, 3, ())]
     assert solution.answer.answer == "4"  # a search would have ended the path there
     assert solution.answer.finish_reason == "answer"
@@ -142,9 +140,9 @@ def test_a_greedy_solution_is_one_draw_at_temperature_0() -> None:
 def test_a_majority_takes_the_answer_stated_most_often() -> None:
     texts = ["\\boxed{5}", "\\boxed{\\frac{1}{2}}", "none", "\\boxed{0.5}"]
     spoken = Spoken(texts)
-    bench = Bench({"target": spoken.model("large")}, CONFIG, 4)
+    bench = Bench({"target": spoken.model("large")}, 4)
     (method,) = parse_methods("self-consistency", "judge")
-    solution = bench.solve(Entrant(method), "Half?", seed=0)
+    solution = bench.solve(Entrant(method, CONFIG), "Half?", seed=0)
     assert solution.answer.answer == "\\frac{1}{2}"
     assert [t.status for t in solution.thoughts] == ["pruned", "final", "pruned", "pruned"]
     assert spoken.asked[0].temperature == CONFIG.temperature
@@ -184,7 +182,7 @@ def test_a_solution_goes_to_the_end_where_it_states_no_answer() -> None:
 
 def test_a_majority_of_nobody_is_refused() -> None:
     with pytest.raises(ConfigError, match="num_samples must be at least 1, not 0"):
-        Bench({}, CONFIG, 0)
+        Bench({}, 0)
 
 
 # Searches
@@ -214,8 +212,9 @@ class Judged(Stated):
 def searching(*labels: str) -> tuple[Bench, list[Entrant]]:
     models: dict[Any, ScriptedModel] = {role: voiced(role) for role in ("draft", "target")}
     methods = parse_methods(",".join(labels), "judge")
-    entrants = [Entrant(m, Judged() if m.spec else None) for m in methods]
-    return Bench({**models, "speculating": voiced("both")}, CONFIG, 3), entrants
+    given = asdict(CONFIG)
+    entrants = [Entrant(m, m.config(given), Judged() if m.spec else None) for m in methods]
+    return Bench({**models, "speculating": voiced("both")}, 3), entrants
 
 
 def test_the_settings_of_the_table_decide_who_writes() -> None:
@@ -424,7 +423,7 @@ def test_methods_rotate_from_problem_to_problem(tmp_path: Path) -> None:
 
 def test_all_methods_meet_a_problem_with_one_seed_and_each_run_is_kept(tmp_path: Path) -> None:
     bench, entrants = searching("draft-greedy", "spec-search-beam")
-    bench = replace(bench, config=replace(CONFIG, seed=40))
+    entrants = [replace(one, config=replace(one.config, seed=40)) for one in entrants]
     problems = [posed("p"), posed("q", "5")]
     with log_in(tmp_path) as log:
         runs = []

@@ -9,6 +9,7 @@ from forethought import thinking_tags as tags
 from forethought.config import SamplingParams
 from forethought.engine import ScriptedModel
 from forethought.model import Message
+from forethought.prompts import MATH
 
 
 def asked(question: str) -> list[Message]:
@@ -74,6 +75,14 @@ def test_thoughts_of_earlier_turns_stay_as_the_template_writes_them() -> None:
 
 def test_a_request_is_one_turn_of_the_users() -> None:
     assert tags.request("Be brief.", "Why?") == asked("Be brief.\n\nWhy?")
+
+
+def test_a_model_that_thinks_is_asked_without_worked_examples() -> None:
+    model = tagged("qwen3")
+    on, off = (tags.opening_of(model, MATH, "Why?", reasoning) for reasoning in ("on", "off"))
+    request = tags.request(MATH.system, "Why?")
+    assert on == tags.opened_prompt(model, request, is_reasoning=True)
+    assert off == model.chat(MATH.messages("Why?"))
 
 
 def test_models_are_told_by_whether_the_tag_is_one_token() -> None:

@@ -20,9 +20,10 @@ from typing import Any, get_args
 from filelock import FileLock, Timeout
 
 from forethought.bench.scoring import Progress
-from forethought.config import SearchConfig, require, require_at_least
+from forethought.config import require, require_at_least
 from forethought.errors import ConfigError, EvaluatorError, PromptTooLong, SearchError
-from forethought.graphs.spec_search import SpecSearchGraph
+from forethought.graphs import RunConfig
+from forethought.graphs.registry import AnyGraph
 from forethought.model import Scope
 from forethought.questions import Question
 from forethought.solve import Solution, solve
@@ -45,11 +46,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """How questions are answered: each with its own seed, `concurrency` at once. When the scope is
-    cancelled nothing new is begun, and what runs ends within one decode step."""
+    """How questions are answered: by a graph under settings of its class, each with its own seed,
+    `concurrency` at once. When the scope is cancelled nothing new is begun, and what runs ends
+    within one decode step."""
 
-    graph: SpecSearchGraph
-    config: SearchConfig
+    graph: AnyGraph
+    config: RunConfig
     concurrency: int = 4
     scope: Scope = field(default_factory=Scope)
 

@@ -6,8 +6,8 @@ Defaults stand here and nowhere else; the command line reads them from these cla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, get_args
 
 from forethought.errors import ConfigError
 
@@ -77,6 +77,28 @@ class SamplingParams:
         require_at_least("max_tokens", self.max_tokens, 1)
         require(all(self.stop), "stop strings must not be empty")
         require_at_least("seed", self.seed, 0)
+
+
+class Drawing(Protocol):
+    """Settings of any run, as far as they say how tokens are drawn."""
+
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def min_p(self) -> float: ...
+
+
+def drawn_by(config: Drawing) -> SamplingParams:
+    """The parameters that a run's settings name; the others at their defaults.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    return SamplingParams(config.temperature, config.top_p, config.top_k, config.min_p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +235,8 @@ class SearchConfig:
 
     def sampling(self, *, seed: int = 0) -> SamplingParams:
         """Parameters to draw one thought; `seed` tells this draw from the run's others."""
-        return SamplingParams(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            min_p=self.min_p,
+        return replace(
+            drawn_by(self),
             max_tokens=self.thought_tokens,
             keep_stop=True,
             seed=seed,

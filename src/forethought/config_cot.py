@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from forethought.config import (
     Reasoning,
     SamplingParams,
+    drawn_by,
     require,
     require_at_least,
     require_between,
@@ -67,16 +68,8 @@ class CotConfig:
         for name in ("draft_tokens", "think_tokens", "answer_tokens"):
             require_at_least(name, getattr(self, name), 1)
         require_deadline(self.deadline)
-        self.drafting(self.draft_tokens)
+        self.sampling(self.draft_tokens)
 
-    def drafting(self, max_tokens: int, *, stop: tuple[str, ...] = ()) -> SamplingParams:
+    def sampling(self, max_tokens: int, *, stop: tuple[str, ...] = ()) -> SamplingParams:
         """Parameters to draw chains of at most `max_tokens` tokens, each up to a `stop` string."""
-        return SamplingParams(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            min_p=self.min_p,
-            max_tokens=max_tokens,
-            stop=stop,
-            seed=self.seed,
-        )
+        return replace(drawn_by(self), max_tokens=max_tokens, stop=stop, seed=self.seed)

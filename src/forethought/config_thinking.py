@@ -5,12 +5,13 @@ Where paper (arXiv 2504.12329) and code differ, the field says what the paper's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from forethought.config import (
     Reasoning,
     SamplingParams,
+    drawn_by,
     require,
     require_at_least,
     require_deadline,
@@ -36,16 +37,17 @@ class ThinkingConfig:
 
     Rule 1: behind a paragraph that the draft has closed, its next `takeover_tokens` are a probe. If
     the probe affirms or reflects (with `not_reasoning`: always), the target writes as many, which
-    replace the probe; without `choose_target` only where the two contradict each other. `begin`
-    lets the target open the chain with `begin_tokens`.
+    replace the probe; without `choose_target` only where the two contradict each other, and without
+    `take_over` never: the probe stays, unasked. `begin` lets the target open the chain with
+    `begin_tokens`.
 
-    Rule 2: behind a sentence that calls for verification the target goes on for
-    `verification_tokens`. `cues="adopted"` looks for the call in the target's sentence, "any" (the
-    paper) also in the draft's.
+    Rule 2, unless `verify` is off: behind a sentence that calls for verification the target goes on
+    for `verification_tokens`. `cues="adopted"` looks for the call in the target's sentence, "any"
+    (the paper) also in the draft's.
 
-    Rule 3: once `reflection_limit` reflecting sentences were counted, the target writes
-    `recheck_tokens` behind `hint` (None: the published one). After each time they grow by
-    `recheck_growth` and the limit by `limit_growth`, up to `max_recheck_tokens` and
+    Rule 3, unless `recheck` is off: once `reflection_limit` reflecting sentences were counted, the
+    target writes `recheck_tokens` behind `hint` (None: the published one). After each time they
+    grow by `recheck_growth` and the limit by `limit_growth`, up to `max_recheck_tokens` and
     `max_reflection_limit`; growths of 0 are the paper's. `counted` says which sentences count: that
     which was adopted, or (paper) "any" that follows a paragraph, the draft's included.
 
@@ -72,6 +74,9 @@ class ThinkingConfig:
     max_reflection_limit: int = 30
     hint: str | None = None
     probe_opening: str = ""
+    take_over: bool = True
+    verify: bool = True
+    recheck: bool = True
     choose_target: bool = True
     begin: bool = False
     begin_tokens: int = 100
@@ -111,13 +116,7 @@ class ThinkingConfig:
         self, max_tokens: int, *, stop: tuple[str, ...] = (), seed: int = 0
     ) -> SamplingParams:
         """Parameters of one turn of either model; `seed` tells this draw from the run's others."""
-        return SamplingParams(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            min_p=self.min_p,
-            max_tokens=max_tokens,
-            stop=stop,
-            keep_stop=bool(stop),
-            seed=seed,
+        keep_stop = bool(stop)
+        return replace(
+            drawn_by(self), max_tokens=max_tokens, stop=stop, keep_stop=keep_stop, seed=seed
         )

@@ -22,14 +22,16 @@ def recursion_limit(config: RunConfig) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """A finished run: its answer, every thought of the tree, and beta by depth, where there is
-    one."""
+    """A finished run: its answer, every thought of the tree, beta by depth, where there is one, and
+    where one of several chains was to be picked the number that was: the next one says that all
+    are wrong."""
 
     question: str
     answer: Answer
     thoughts: list[Thought]
     thresholds: dict[int, float]
     config: RunConfig
+    choice: int | None = None
 
 
 def solve(
@@ -77,6 +79,7 @@ def solve(
         thoughts=state["thoughts"],
         thresholds=state.get("thresholds", {}),
         config=config,
+        choice=state.get("choice"),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from forethought.config import Reasoning
 from forethought.model import Message, Model
+from forethought.prompts import Task
 
 OPEN: Final = "<think>"
 CLOSE: Final = "</think>"
@@ -32,6 +33,14 @@ def request(instructions: str, question: str) -> list[Message]:
     """One turn of the user's with both: reasoning models are asked without a system turn and
     without worked examples (model card of DeepSeek-R1)."""
     return [{"role": "user", "content": f"{instructions}\n\n{question}"}]
+
+
+def opening_of(model: Model, task: Task, question: str, reasoning: Reasoning) -> list[int]:
+    """The prompt behind which `model` thinks about a question; worked examples, which have no
+    thinking in them, only where it does so without tags."""
+    is_reasoning = has_think_tags(model, reasoning)
+    messages = request(task.system, question) if is_reasoning else task.messages(question)
+    return opened_prompt(model, messages, is_reasoning=is_reasoning)
 
 
 def opened_prompt(model: Model, messages: list[Message], *, is_reasoning: bool) -> list[int]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from forethought.chains import solution_text
 from forethought.config import SamplingParams, SearchConfig
 from forethought.evaluators.voting import majority
 from forethought.model import Completion, Model, Scope, run_scope
-from forethought.prompts import task_named
+from forethought.nodes.state import entries_of
+from forethought.prompts import Task, task_named
 from forethought.solve import Solution
+from forethought.thinking_tags import CLOSE, closing, is_reasoning_model, opening_of
 from forethought.thoughts import ROOT, Answer, EndReason, LedgerEntry, Source, Thought, close_ledger
 
 _REASONS: Final[dict[str, EndReason]] = {
@@ -40,18 +42,15 @@ class Alone:
         """
         started = time.perf_counter()
         task = task_named(self.config.task)
-        deadline = self.config.deadline
-        with run_scope(Scope(deadline=deadline and time.monotonic() + deadline)) as scope:
-            prompt = self.model.chat(task.messages(question))
-            completions = self.model.generate([prompt] * count, self._params(count))
-        texts = [solution_text(completion.text, task) for completion in completions]
+        completions, entries = self._written(task, question, count)
+        texts = [completion.text for completion in completions]
+        if not is_reasoning_model(self.model):
+            texts = [solution_text(text, task) for text in texts]
         chosen = majority(texts, task)
         thoughts = [
             self._thought(number, completion, is_chosen=number == chosen)
             for number, completion in enumerate(completions)
         ]
-        role: Literal["drafted", "revised"] = "drafted" if self.source == "draft" else "revised"
-        entries = [LedgerEntry(name, role, used) for name, used in scope.meter.totals().items()]
         ledger = close_ledger(entries, thoughts)
         answer = Answer(
             text=texts[chosen],
@@ -62,8 +61,49 @@ class Alone:
         )
         return Solution(question, answer, thoughts, {}, self.config)
 
+    def _written(
+        self, task: Task, question: str, count: int
+    ) -> tuple[list[Completion], list[LedgerEntry]]:
+        """Whole solutions, and what they cost; those of a reasoning model in two parts, so that its
+        final answer is told from its thinking."""
+        thinks, deadline = is_reasoning_model(self.model), self.config.deadline
+        ends = deadline and time.monotonic() + deadline
+        prompt = opening_of(self.model, task, question, "auto")
+        params = replace(self._params(count), stop=(CLOSE,) if thinks else ())
+        with run_scope(Scope(deadline=ends)) as scope:
+            completions = self.model.generate([prompt] * count, params)
+        entries = entries_of(scope, "drafted" if self.source == "draft" else "revised")
+        if thinks:
+            with run_scope(Scope(deadline=ends)) as scope:
+                completions = self._concluded(prompt, completions, replace(params, stop=()))
+            entries += entries_of(scope, "answered")
+        return completions, entries
+
+    def _concluded(
+        self, prompt: list[int], thinking: list[Completion], params: SamplingParams
+    ) -> list[Completion]:
+        """Thinking with its block closed and the answer behind it; the usage is the thinking's."""
+        bridges = [closing(one.text) for one in thinking]
+        given = [self.model.encode(bridge, special=True) for bridge in bridges]
+        prompts = [prompt + one.tokens + own for one, own in zip(thinking, given, strict=True)]
+        room = self.model.context_size - max(map(len, prompts)) - 1
+        if room < 1:
+            return thinking
+        params = replace(params, max_tokens=min(params.max_tokens, room))
+        answers = self.model.generate(prompts, params)
+        return [
+            replace(
+                answer,
+                text=one.text + bridge + answer.text,
+                tokens=one.tokens + own + answer.tokens,
+                usage=one.usage,
+            )
+            for one, bridge, own, answer in zip(thinking, bridges, given, answers, strict=True)
+        ]
+
     def _params(self, count: int) -> SamplingParams:
-        """A solution may be as long as a path of the search, all together as a run of it."""
+        """A solution may be as long as a path of the search, all together as a run of it; thinking
+        and answer of a reasoning model each."""
         config = self.config
         longest = min(config.thought_tokens * config.max_depth, config.max_tokens // count)
         params = config.sampling(seed=config.seed)

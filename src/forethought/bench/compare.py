@@ -4,17 +4,26 @@ so that a machine that drifts hurts all alike."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from forethought.bench.engine import QUESTION
+from forethought.bench.entrants import Bench, Entrant
 from forethought.bench.problems import Posed
-from forethought.bench.results import Run, RunLog, failed, measured
-from forethought.bench.systems import Bench, Entrant
+from forethought.bench.results import RunLog
+from forethought.bench.runs import Run, failed, measured
+from forethought.config import SearchConfig
+from forethought.config_cot import CotConfig
+from forethought.config_thinking import ThinkingConfig
 from forethought.errors import PromptTooLong
 
-_WARM_UP_TOKENS: Final = 24
+_FEW: Final = 24  # tokens
+_SHORT: Final[Mapping[type, Mapping[str, Any]]] = {
+    SearchConfig: {"max_depth": 1, "thought_tokens": _FEW, "max_tokens": 512},
+    ThinkingConfig: {"max_tokens": _FEW, "limit_counts_prompt": False},
+    CotConfig: {"draft_tokens": _FEW, "think_tokens": _FEW, "answer_tokens": _FEW},
+}
 
 
 def missing_runs(
@@ -48,7 +57,8 @@ def compare(
     """
     by_label = {entrant.method.label: entrant for entrant in entrants}
     for place, label in missing_runs(list(by_label), posed, log):
-        run = _run(bench, by_label[label], posed[place], seed=bench.config.seed + place)
+        entrant = by_label[label]
+        run = _run(bench, entrant, posed[place], seed=entrant.config.seed + place)
         log.add(run)
         yield run
 
@@ -56,12 +66,9 @@ def compare(
 def warm_up(bench: Bench, entrants: Sequence[Entrant]) -> None:
     """One short step of every method on a question of our own, so that no first run pays for what
     is done once: pages of the weights, buffers, programs started. Nothing of it is kept."""
-    config = replace(
-        bench.config, max_depth=1, thought_tokens=_WARM_UP_TOKENS, max_tokens=512, deadline=None
-    )
-    short = replace(bench, config=config)
     for entrant in entrants:
-        short.solve(replace(entrant, store=None), QUESTION, seed=config.seed)
+        config = replace(entrant.config, deadline=None, **_SHORT[type(entrant.config)])
+        bench.solve(replace(entrant, config=config, store=None), QUESTION, seed=config.seed)
 
 
 def _run(bench: Bench, entrant: Entrant, posed: Posed, *, seed: int) -> Run:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
 from forethought.bench.bound import Bound, Spent, bound
-from forethought.bench.results import Depth, Run
+from forethought.bench.methods import Method
+from forethought.bench.runs import Depth, Run
+from forethought.bench.selections import Choices, counted
 from forethought.bench.statistics import Interval, Ratio, quantile, ratio_of_sums, wilson
-from forethought.bench.systems import BASELINES, Method
+from forethought.bench.systems import BASELINES, CHAIN_BASELINES
 from forethought.model import NO_USAGE, Usage
 from forethought.thoughts import EndReason, Role
 
@@ -29,15 +31,36 @@ class AtDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class Chains:
+    """Whole chains of thought over all problems, in means: `output_tokens` of an answer's path, how
+    many of them a second of the clock gave, and the seconds of thinking: of the engines, before the
+    final answer was written. `think_speed_up` is the target's thinking by itself over the method's.
+
+    Where one of several chains was picked, `choices` says how well, `longest_draft` is the length
+    of a problem's longest chain, and `thought_again` what the target wrote by itself, in tokens.
+    """
+
+    output_tokens: float
+    tokens_per_second: float | None
+    think_seconds: float
+    think_speed_up: Ratio | None
+    choices: Choices | None
+    longest_draft: float | None
+    thought_again: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """One method over all problems. `accuracy` in [0, 1] with its 95 per cent interval; seconds by
-    the clock, a problem's median and 90th percentile, and all together; `tokens` by role, computed,
-    cached and sampled; `target_share` of the tokens on the answers' paths, and of all that were
-    written; `ends` counts why runs ended; `speed_ups` are by the label of a baseline, and `bound`,
-    of a search, is against the target's beam search."""
+    """One method over all problems, and the `graph` that it runs, if any. `accuracy` in [0, 1] with
+    its 95 per cent interval; seconds by the clock, a problem's median and 90th percentile, and all
+    together; `tokens` by role, computed, cached and sampled; `target_share` of the tokens on the
+    answers' paths, and of all that were written; `ends` counts why runs ended; `speed_ups` are by
+    the label of a baseline, and `bound`, of a search, is against the target's beam search; `chains`
+    is of all methods but searches."""
 
     method: str
     about: str
+    graph: str | None
     evaluator: str | None
     num_problems: int
     num_right: int
@@ -56,6 +79,7 @@ class Figures:
     by_depth: list[AtDepth]
     speed_ups: dict[str, Ratio]
     bound: Bound | None
+    chains: Chains | None
 
 
 def figures(methods: Sequence[Method], runs: Sequence[Run]) -> list[Figures]:
@@ -96,11 +120,14 @@ def _figures(
     depths = [depth for run in own for depth in run.depths]
     on_path = [sum(run.on_path.get(source, 0) for run in own) for source in ("draft", "target")]
     written = [sum(run.kept + run.rejected for run in own), sum(run.revised for run in own)]
-    baselines = {name: baseline_of(method, methods, name) for name in BASELINES}
-    target_search = baselines["ar-beam"] if method.system.form == "search" else None
+    is_search = method.system.asks_evaluator
+    names = BASELINES if is_search else (*BASELINES, *CHAIN_BASELINES)
+    baselines = {name: baseline_of(method, methods, name) for name in names}
+    target_search = baselines["ar-beam"] if is_search else None
     return Figures(
         method=method.label,
         about=method.system.about,
+        graph=method.system.graph.name if method.system.graph else None,
         evaluator=method.spec,
         num_problems=len(own),
         num_right=num_right,
@@ -124,10 +151,38 @@ def _figures(
         speed_ups={
             one.label: ratio
             for one in baselines.values()
-            if one is not None and (ratio := _speed_up(own, by_method[one.label]))
+            if one is not None and (ratio := _ratio(own, by_method[one.label], _wall))
         },
         bound=_bound(own, by_method[target_search.label]) if target_search else None,
+        chains=None if is_search else _chains(own, baselines["target-greedy"], by_method),
     )
+
+
+def _chains(
+    own: list[Run], alone: Method | None, by_method: Mapping[str, list[Run]]
+) -> Chains | None:
+    met = [run.chosen for run in own if run.chosen]
+    num_tokens = sum(sum(run.on_path.values()) for run in own)
+    again = sum(run.spent.get("revised", NO_USAGE).generated_tokens for run in own)
+    longest = sum(max(one.lengths, default=0) for one in met)
+    return Chains(
+        output_tokens=num_tokens / len(own),
+        tokens_per_second=_share(num_tokens, sum(run.seconds for run in own)),
+        think_seconds=sum(map(_thinking, own)) / len(own),
+        think_speed_up=_ratio(own, by_method[alone.label], _thinking) if alone else None,
+        choices=counted((m.rights, m.choice) for m in met if m.choice) if met else None,
+        longest_draft=_share(longest, len(met)),
+        thought_again=again / len(own) if met else None,
+    )
+
+
+def _wall(run: Run) -> float:
+    return run.seconds
+
+
+def _thinking(run: Run) -> float:
+    """Engine seconds before the final answer, as `Ledger.think_phase_seconds`."""
+    return sum(usage.seconds for role, usage in run.spent.items() if role != "answered")
 
 
 def _paired(own: list[Run], other: list[Run]) -> tuple[list[Run], list[Run]]:
@@ -137,11 +192,10 @@ def _paired(own: list[Run], other: list[Run]) -> tuple[list[Run], list[Run]]:
     return shared, [others[run.problem] for run in shared]
 
 
-def _speed_up(own: list[Run], baseline: list[Run]) -> Ratio | None:
-    mine, theirs = _paired(own, baseline)
-    if not mine:
-        return None
-    return ratio_of_sums([run.seconds for run in theirs], [run.seconds for run in mine])
+def _ratio(own: list[Run], baseline: list[Run], of: Callable[[Run], float]) -> Ratio | None:
+    """The baseline's seconds over one's own; None where there are none to compare."""
+    mine, theirs = (list(map(of, runs)) for runs in _paired(own, baseline))
+    return ratio_of_sums(theirs, mine) if mine and min(mine) > 0.0 else None
 
 
 def _bound(own: list[Run], baseline: list[Run]) -> Bound | None:

@@ -26,7 +26,7 @@ from forethought.config import require, require_at_least
 from forethought.errors import ConfigError, MissingExtra
 from forethought.evaluators import CodeProblem, Sandbox, run_tests, same_answer
 from forethought.evaluators.final_answer import require_math_verify
-from forethought.prompts import MATH, code_question
+from forethought.prompts import MATH, Task, code_question
 
 _CODE_FIELDS: Final = ("task_id", "prompt", "entry_point", "test")
 _QUESTION_FIELDS: Final = ("question", "problem", "prompt", "input")
@@ -63,6 +63,11 @@ class Posed:
         if self.score is not None and self.score(answer) >= 1.0:
             return True
         return same_answer(answer, self.problem.answer)
+
+    def is_solved_by(self, text: str, task: Task) -> bool:
+        """Whether `text` states a right answer in the task's form. Raises as `is_right`."""
+        answer = task.find_answer(text)
+        return answer is not None and self.is_right(answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Knows how figures are drawn; refuses to know how they came about. What is undefi
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from forethought.bench.plots import plotting
 from forethought.bench.quality import Group, Quality, Ranking, Reliability
-from forethought.bench.tables import DASH, Section, as_markdown
+from forethought.bench.tables import DASH, Section, as_markdown, write_files
 
 SCHEMA: Final = 1
 _PLOTS_IN_A_ROW = 4
@@ -39,14 +38,12 @@ def write_report(
         MissingExtra: plots are wanted, and matplotlib is not installed.
     """
     results = {"schema": SCHEMA, **facts, "evaluators": [asdict(one) for one in qualities]}
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
     parts = [f"# Quality of evaluators\n\n{_sizes(qualities[0])}\n"]
     parts += [as_markdown(section) for section in sections(qualities)]
     if has_plots:
         draw_reliability(folder, qualities)
         parts.append("![Reliability, before and after calibration](reliability.png)\n")
-    (folder / "report.md").write_text("\n".join(parts), encoding="utf-8")
+    write_files(folder, results, parts)
 
 
 def draw_reliability(folder: Path, qualities: Sequence[Quality]) -> None:

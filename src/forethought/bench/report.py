@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from forethought.bench.bound import Bound
-from forethought.bench.figures import ROLES, AtDepth, Figures
+from forethought.bench.figures import ROLES, AtDepth, Chains, Figures
 from forethought.bench.plots import draw
 from forethought.bench.results import SCHEMA
 from forethought.bench.statistics import Interval
-from forethought.bench.tables import DASH, Section, as_markdown
+from forethought.bench.tables import DASH, Section, as_markdown, write_files
 
 _CAPTIONS: Final = {
     "accuracy_latency": "Accuracy against time",
@@ -38,21 +37,19 @@ def write_results(
         MissingExtra: plots are wanted, and matplotlib is not installed.
     """
     results = {"schema": SCHEMA, **facts, "methods": {row.method: asdict(row) for row in rows}}
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
     parts = [_head(rows, facts)]
     parts += [as_markdown(section) for section in sections(rows)]
     parts += [_bound_in_words(row.method, row.bound) for row in rows if row.bound]
     for name in draw(folder, rows) if has_plots else []:
         parts.append(f"![{_CAPTIONS[name]}]({name}.png)\n")
-    (folder / "report.md").write_text("\n".join(parts), encoding="utf-8")
+    write_files(folder, results, parts)
 
 
 def sections(rows: Sequence[Figures]) -> list[Section]:
     """The figures by topic, one row per method; topics without any are left out."""
     found = [_accuracy(rows), _speed_ups(rows), _tokens(rows), _writers(rows)]
     found += [_by_depth(rows, *topic) for topic in _AT_DEPTH]
-    found += [_prices(rows), _losses(rows)]
+    found += [_prices(rows), _losses(rows), _chains(rows), _choices(rows)]
     return [section for section in found if section.rows]
 
 
@@ -208,6 +205,61 @@ def _losses(rows: Sequence[Figures]) -> Section:
         "seconds",
     )
     return Section("Where the time went", about, columns, cells)
+
+
+def _chains(rows: Sequence[Figures]) -> Section:
+    about = (
+        "Whole chains of thought, means over problems: tokens of the answer's path, the target's "
+        "share of them, how many a second of the clock gave, and engine seconds before the final "
+        "answer was written, with target-greedy's over them (95 %)."
+    )
+    columns = ("method", "tokens", "target", "tokens/s", "thinking s", "speed-up", "95 %")
+    cells = []
+    for row, one in _chain_figures(rows):
+        ratio = one.think_speed_up
+        cells.append(
+            (
+                row.method,
+                f"{one.output_tokens:.1f}",
+                _number(row.target_share_of_paths, "{:.1%}"),
+                _number(one.tokens_per_second, "{:.1f}"),
+                f"{one.think_seconds:.2f}",
+                _number(ratio.value if ratio else None, "{:.2f}"),
+                _interval(ratio.interval if ratio else None, "{:.2f}"),
+            )
+        )
+    return Section("Chains of thought", about, columns, cells)
+
+
+def _choices(rows: Sequence[Figures]) -> Section:
+    about = (
+        "Problems on which a right chain was picked, of those with one, and on which all were "
+        "called wrong, of those without; mean tokens of the longest chain, and of what the target "
+        "thought by itself."
+    )
+    columns = ("method", "right picked", "", "all wrong", "", "longest", "thought again")
+    cells = []
+    for row, one in _chain_figures(rows):
+        if found := one.choices:
+            cells.append(
+                (
+                    row.method,
+                    f"{found.num_right}/{found.num_solvable}",
+                    _number(found.picked_right, "{:.0%}"),
+                    f"{found.num_recognised}/{found.num_unsolvable}",
+                    _number(found.recognised, "{:.0%}"),
+                    _number(one.longest_draft, "{:.1f}"),
+                    _number(one.thought_again, "{:.1f}"),
+                )
+            )
+    return Section("Which chain was picked", about, columns, cells)
+
+
+def _chain_figures(rows: Sequence[Figures]) -> list[tuple[Figures, Chains]]:
+    """Nothing where only baselines wrote whole chains."""
+    if not any(row.chains and row.graph for row in rows):
+        return []
+    return [(row, row.chains) for row in rows if row.chains]
 
 
 def _bound_in_words(method: str, one: Bound) -> str:

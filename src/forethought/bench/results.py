@@ -1,4 +1,4 @@
-"""What one method did on one problem, and the file in which finished runs are kept.
+"""The file in which the runs of a benchmark are kept.
 
 `runs.jsonl` is JSON Lines: the settings first, then one run a line, each added when it ends. A run
 that was killed goes on behind the last whole line.
@@ -7,147 +7,23 @@ that was killed goes on behind the last whole line.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
 from forethought.bench.problems import Posed
+from forethought.bench.runs import Run, parsed_run
 from forethought.errors import ConfigError
-from forethought.model import NO_USAGE, Usage
-from forethought.solve import Solution
-from forethought.thoughts import EndReason, Role, Source, Thought
 
 SCHEMA: Final = 1
 RUNS: Final = "runs.jsonl"
 
 _HEAD: Final = b'{"schema": '
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """What happened at one depth of a run, in sums, so that runs add up: draws of the draft that
-    were scored and those of them accepted; scores of the thoughts kept; the `threshold`, if any."""
-
-    depth: int
-    num_drafted: int
-    num_accepted: int
-    num_scored: int
-    sum_scores: float
-    threshold: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run. `digest` is its problem's; `seconds` by the clock, `outside_seconds` those in
-    which no engine was busy; `spent` by role. Tokens that were written, every draw counted: by the
-    draft into the tree (`kept`) and in vain (`rejected`), by the target (`revised`); `on_path` are
-    those of the answer by who wrote them. `error` says why a method could not begin at all."""
-
-    method: str
-    problem: str
-    digest: str
-    seed: int
-    answer: str
-    is_right: bool
-    end: EndReason
-    seconds: float
-    outside_seconds: float
-    spent: dict[Role, Usage]
-    rejected_usage: Usage
-    kept: int
-    rejected: int
-    revised: int
-    on_path: dict[Source, int]
-    depths: list[Depth]
-    error: str = ""
-
-
-def measured(method: str, posed: Posed, solution: Solution) -> Run:
-    """A solution in figures, graded."""
-    answer = solution.answer
-    ledger = answer.ledger
-    spent: dict[Role, Usage] = {}
-    for entry in ledger.entries:
-        spent[entry.role] = spent.get(entry.role, NO_USAGE) + entry.usage
-    drafts = [t for t in solution.thoughts if t.source == "draft"]
-    in_vain = [t for t in drafts if t.status in ("rejected", "proposed")]
-    return Run(
-        method=method,
-        problem=posed.problem.name,
-        digest=posed.digest,
-        seed=solution.config.seed,
-        answer=answer.answer,
-        is_right=posed.is_right(answer.answer),
-        end=answer.finish_reason,
-        seconds=ledger.wall_seconds,
-        outside_seconds=ledger.outside_seconds,
-        spent=spent,
-        rejected_usage=ledger.rejected,
-        kept=_written(drafts) - _written(in_vain),
-        rejected=_written(in_vain),
-        revised=_written([t for t in solution.thoughts if t.source == "target"]),
-        on_path={
-            source: sum(len(t.tokens) for t in answer.path if t.source == source)
-            for source in cast("tuple[Source, ...]", ("draft", "target"))
-        },
-        depths=_depths(solution),
-    )
-
-
-def failed(method: str, posed: Posed, error: Exception, *, seed: int, seconds: float) -> Run:
-    """The run of a method that cannot take the problem: it counts as wrong."""
-    return Run(
-        method=method,
-        problem=posed.problem.name,
-        digest=posed.digest,
-        seed=seed,
-        answer="",
-        is_right=False,
-        end="limit",
-        seconds=seconds,
-        outside_seconds=seconds,
-        spent={},
-        rejected_usage=NO_USAGE,
-        kept=0,
-        rejected=0,
-        revised=0,
-        on_path={},
-        depths=[],
-        error=str(error),
-    )
-
-
-def _written(thoughts: list[Thought]) -> int:
-    return sum(len(t.tokens) * t.num_draws for t in thoughts)
-
-
-def _depths(solution: Solution) -> list[Depth]:
-    by_depth: defaultdict[int, list[Thought]] = defaultdict(list)
-    for thought in solution.thoughts:
-        if thought.score is not None:
-            by_depth[thought.depth].append(thought)
-    return [
-        _depth(depth, by_depth[depth], solution.thresholds.get(depth)) for depth in sorted(by_depth)
-    ]
-
-
-def _depth(depth: int, scored: list[Thought], threshold: float | None) -> Depth:
-    drafts = [t for t in scored if t.source == "draft"]
-    kept = [t.score for t in scored if t.status not in ("rejected", "proposed") and t.score]
-    return Depth(
-        depth=depth,
-        num_drafted=sum(t.num_draws for t in drafts),
-        num_accepted=sum(t.num_draws for t in drafts if t.status not in ("rejected", "proposed")),
-        num_scored=sum(t.status not in ("rejected", "proposed") for t in scored),
-        sum_scores=sum(kept),
-        threshold=threshold,
-    )
 
 
 @dataclass(slots=True)
@@ -245,7 +121,7 @@ def _parsed_log(path: Path, text: str) -> RunLog:
         log = RunLog(path, head["settings"], head["started"])
         for line in rest:
             number += 1
-            log.runs.append(_parsed(json.loads(line)))
+            log.runs.append(parsed_run(json.loads(line)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}:{number + 1} is no run ({error}): give another --out") from error
     return log
@@ -254,13 +130,6 @@ def _parsed_log(path: Path, text: str) -> RunLog:
 def _append(path: Path, document: dict[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(document, ensure_ascii=False) + "\n")
-
-
-def _parsed(document: dict[str, Any]) -> Run:
-    spent = {role: Usage(**usage) for role, usage in document["spent"].items()}
-    rejected = Usage(**document["rejected_usage"])
-    depths = [Depth(**depth) for depth in document["depths"]]
-    return Run(**{**document, "spent": spent, "rejected_usage": rejected, "depths": depths})
 
 
 def _differences(kept: Any, given: Any, where: str = "") -> list[str]:

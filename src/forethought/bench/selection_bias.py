@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from forethought.bench.selections import Selected
+from forethought.bench.selections import Selected, counted
 from forethought.config import require, require_between
 from forethought.config_cot import CotConfig
 from forethought.errors import ConfigError
@@ -107,15 +107,26 @@ def read_selection_bias(path: Path) -> SelectionBias:
         ) from error
 
 
+def calibrated(
+    config: CotConfig, fitted: Sequence[SelectionBias], *, selector: str, draft: str
+) -> CotConfig:
+    """`config` with the one of the `fitted` biases that is for this selector, draft and number of
+    chains; unchanged where there are none, or nobody is asked whether all chains are wrong.
+
+    Raises:
+        ConfigError: there are some, and none of them fits.
+    """
+    if not fitted or config.selector != "model" or not config.correction:
+        return config
+    given = (selector, draft, config.num_chains)
+    fitting = (one for one in fitted if (one.selector, one.draft, one.num_chains) == given)
+    return next(fitting, fitted[0]).applied(config, selector=selector, draft=draft)
+
+
 def rates(records: Sequence[Selected], bias: float) -> Rates:
     """The rates under `bias`; 0 for a kind of question of which there is none."""
-    picks = [(record, picked(record.shares, bias=bias, correction=True)) for record in records]
-    hits = {True: 0, False: 0}
-    for record, number in picks:
-        hits[record.has_right] += [*record.rights, not record.has_right][number - 1]
-    counts = {kind: sum(r.has_right == kind for r in records) for kind in hits}
-    right, none = (hits[kind] / counts[kind] if counts[kind] else 0.0 for kind in (True, False))
-    return Rates(right, none)
+    choices = counted((r.rights, picked(r.shares, bias=bias, correction=True)) for r in records)
+    return Rates(choices.picked_right or 0.0, choices.recognised or 0.0)
 
 
 def fit_bias(records: Sequence[Selected]) -> float:

@@ -7,7 +7,8 @@ have drafted and read them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -53,6 +54,42 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """How a selector chose: on `num_solvable` questions some chain is right, and it took a right
+    one of `num_right`; on `num_unsolvable` none is, and it recognised that of `num_recognised`."""
+
+    num_solvable: int
+    num_right: int
+    num_unsolvable: int
+    num_recognised: int
+
+    @property
+    def picked_right(self) -> float | None:
+        """The share of the solvable questions, in [0, 1]; None where there are none."""
+        return self.num_right / self.num_solvable if self.num_solvable else None
+
+    @property
+    def recognised(self) -> float | None:
+        """The share of the unsolvable questions, in [0, 1]; None where there are none."""
+        return self.num_recognised / self.num_unsolvable if self.num_unsolvable else None
+
+
+def counted(outcomes: Iterable[tuple[Sequence[bool], int]]) -> Choices:
+    """Choices, each told by which chains of the question are right, and the number that was picked:
+    from 1, one more than there are chains where all were called wrong."""
+    hits = Counter[tuple[bool, bool]]()
+    for rights, number in outcomes:
+        is_solvable = any(rights)
+        hits[is_solvable, [*rights, not is_solvable][number - 1]] += 1
+    return Choices(
+        num_solvable=hits[True, True] + hits[True, False],
+        num_right=hits[True, True],
+        num_unsolvable=hits[False, True] + hits[False, False],
+        num_recognised=hits[False, True],
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionTrial:
     """A draft and a selector under the settings of runs, to be tried on problems with answers."""
 
@@ -81,12 +118,11 @@ class SelectionTrial:
         if scope and (reason := scope.stop_reason()):
             raise RunStopped(reason)
         texts = [chain.text for chain in chains]
-        stated = [task.find_answer(text) for text in texts]
         return Selected(
             problem=posed.problem.name,
             digest=posed.digest,
             settings=self.settings,
-            rights=[answer is not None and posed.is_right(answer) for answer in stated],
+            rights=[posed.is_solved_by(text, task) for text in texts],
             shares=self.selector.shares(question, texts) if texts else [],
         )
 

@@ -1,10 +1,13 @@
-"""Tables of figures, for the terminal and for report.md; what is undefined is a dash."""
+"""Tables of figures, for the terminal and for report.md, and the files of a report; what is
+undefined is a dash."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -46,3 +49,10 @@ def as_markdown(section: Section) -> str:
     lines = (section.columns, rule, *section.rows)
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"## {section.title}\n\n{section.about}\n\n{table}\n"
+
+
+def write_files(folder: Path, results: Mapping[str, Any], parts: Sequence[str]) -> None:
+    """Write JSON-able `results` to results.json, and the `parts` of a report to report.md."""
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "report.md").write_text("\n".join(parts), encoding="utf-8")

@@ -9,25 +9,12 @@ from typing import Any
 import click
 
 from forethought.batch import Asker, answer_all
-from forethought.cli.opening import (
-    PAIR,
-    gamma_option,
-    open_models,
-    pair_options,
-    progress_bars,
-    speculating_target,
-)
-from forethought.cli.options import search_config, search_options
+from forethought.cli.graphs import build, chosen, graph_options
+from forethought.cli.opening import PAIR, gamma_option, open_models, pair_options, progress_bars
+from forethought.cli.options import search_options
 from forethought.cli.solve import cancel_on_interrupt
-from forethought.evaluators import Cached
-from forethought.evaluators.registry import (
-    DEFAULT_EVALUATOR,
-    build_evaluator,
-    roles_with_states,
-)
-from forethought.graphs import spec_search
+from forethought.evaluators.registry import DEFAULT_EVALUATOR
 from forethought.model import Scope
-from forethought.prompts import task_named
 from forethought.questions import Question, parse_questions
 from forethought.stores import default_store
 
@@ -49,6 +36,7 @@ _DONE, _STOPPED, _FAILED = 0, 1, 3
 @click.option(
     "--evaluator", "spec", default=DEFAULT_EVALUATOR, show_default=True, help="evaluators list"
 )
+@graph_options
 @pair_options
 @gamma_option
 @search_options
@@ -58,20 +46,17 @@ def batch(source: str, out: Path, concurrency: int, **options: Any) -> int:
     Goes on where it was cut off: what has a line in the output is not asked again.
     """
     questions = read_questions(source)
-    config = search_config(options)
-    task_named(config.task)  # refused before any model is opened
-    spec: str = options["spec"]
+    choice = chosen(options)
+    task = {"task": choice.config.task}
     scope = Scope()
     with (
-        open_models(PAIR, options, with_states=roles_with_states(spec)) as opened,
+        open_models(PAIR, options | task, with_states=choice.with_states) as opened,
         default_store() as store,
         cancel_on_interrupt(scope.cancel),
         progress_bars() as start,
     ):
-        draft, target = opened.models["draft"], speculating_target(opened, options["gamma"])
-        evaluator = Cached(build_evaluator(spec, opened.parts))
-        graph = spec_search(draft=draft, target=target, evaluator=evaluator, thresholds=store)
-        asker = Asker(graph, config, concurrency, scope)
+        built = build(choice, opened, store, gamma=options["gamma"])
+        asker = Asker(built.graph, built.config, concurrency, scope)
         tally = answer_all(asker, questions, out, progress=start("answers"))
     is_done = tally.num_done == len(questions)
     failed = f", {tally.num_failed} of them errors" if tally.num_failed else ""

@@ -18,15 +18,14 @@ from forethought.bench.selection_bias import (
     rates,
 )
 from forethought.bench.selections import Selected, SelectionTrial, try_selection
+from forethought.cli.graphs import adapter_options, check_adapters
 from forethought.cli.live import wide_console
-from forethought.cli.opening import PAIR, Opened, model_options, open_models, progress_bars
+from forethought.cli.opening import PAIR, adapted, model_options, open_models, progress_bars
 from forethought.cli.options import config_from, config_options
 from forethought.config import require
 from forethought.config_cot import CotConfig
-from forethought.model import Reader
 from forethought.nodes import Selector
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 _HELP: Final = {
     "num_chains": "Chains that the draft writes.",
@@ -44,12 +43,12 @@ def calibrate() -> None:
 @calibrate.command("scot")
 @click.option("--data", "source", required=True, help="JSON Lines of problems, hf:NAME, gym:NAME.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Questions.")
-@click.option("--adapter", type=_FILE, help="The selector's, on the target: a GGUF LoRA file.")
 @click.option("--kept", type=_NEW_FILE, help="What was measured; default: beside --out.")
 @click.option("--out", type=_NEW_FILE, required=True, help="The calibration, as JSON.")
+@adapter_options
 @config_options(CotConfig, _HELP)
 @model_options
-def scot(source: str, out: Path, adapter: Path | None, **options: Any) -> None:
+def scot(source: str, out: Path, **options: Any) -> None:
     """Fit how readily the target says that all drafted chains are wrong.
 
     Chains are drafted, read and graded first; that goes on where it was cut off.
@@ -58,12 +57,14 @@ def scot(source: str, out: Path, adapter: Path | None, **options: Any) -> None:
     for file in (out, kept):
         require(file.parent.is_dir(), f"there is no folder {file.parent} to keep {file.name} in")
     require(kept != out, f"--kept and --out are both {out}: give two files")
+    check_adapters(options)
     config: CotConfig = config_from(CotConfig, options)
     problems = read_problems(source, limit=options["limit"], seed=config.seed)
     with open_models(PAIR, options) as opened, progress_bars() as start:
-        selector = Selector(selecting(opened, adapter))
+        selector = Selector(adapted(opened, "target", options["selector_adapter"]))
         selector.numbers(config.num_chains + 1)
-        trial = SelectionTrial(opened.models["draft"], selector, config)
+        drafting = adapted(opened, "draft", options["draft_adapter"])
+        trial = SelectionTrial(drafting, selector, config)
         records = try_selection(trial, problems, path=kept, progress=start("selecting"))
     bias = fitted(trial, records)
     out.write_text(json.dumps(bias.document(), indent=2) + "\n", encoding="utf-8")
@@ -72,12 +73,6 @@ def scot(source: str, out: Path, adapter: Path | None, **options: Any) -> None:
         f"{out}: all_wrong_bias {bias.all_wrong_bias:+.3f}, fitted on {bias.num_questions} "
         f"questions, {bias.num_without} without a right chain"
     )
-
-
-def selecting(opened: Opened, adapter: Path | None) -> Reader:
-    """The target, or the same weights with an adapter."""
-    target = opened.models["target"]
-    return target if adapter is None else opened.parts.opens.adapted(target, adapter)
 
 
 def fitted(trial: SelectionTrial, records: list[Selected]) -> SelectionBias:

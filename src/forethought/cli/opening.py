@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -92,6 +92,13 @@ def speculating_target(opened: Opened, gamma: str) -> Served:
     assert isinstance(draft, Engine)
     assert isinstance(target, Engine)
     return SpeculativeModel(target, draft, gamma=None if gamma == "auto" else int(gamma))
+
+
+def adapted(opened: Opened, role: Role, adapter: Path | None) -> Served:
+    """The model of a role, or the same weights with a LoRA adapter."""
+    model = opened.models[role]
+    # what a command opens is an engine, which writes and counts, too
+    return model if adapter is None else cast("Served", opened.parts.opens.adapted(model, adapter))
 
 
 @contextmanager

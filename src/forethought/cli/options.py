@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import click
 from click.core import ParameterSource
-from pydantic import TypeAdapter, ValidationError
 
-from forethought.config import EngineConfig, SearchConfig, require
-from forethought.errors import ConfigError
-from forethought.graphs import GRAPHS, Graph, RunConfig
+from forethought.config import EngineConfig, SearchConfig
 from forethought.presets import PRESETS, preset_named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,28 +71,6 @@ def search_options(command: Command) -> Command:
     return preset(config_options(SearchConfig, texts)(command))
 
 
-def graph_options(command: Command) -> Command:
-    """Which graph thinks, and settings of its own."""
-    for option in (
-        click.option(
-            "--set",
-            "assignments",
-            metavar="KEY=VALUE",
-            multiple=True,
-            help="A setting of the graph, by its name; docs/speculative_thinking.md. Repeatable.",
-        ),
-        click.option(
-            "--graph",
-            type=click.Choice(tuple(GRAPHS)),
-            default="spec-search",
-            show_default=True,
-            help="How draft and target work together.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 def engine_options(command: Command) -> Command:
     """The settings of `EngineConfig` that are a user's to choose, as options."""
     return config_options(EngineConfig, {name: HELP[name] for name in _ENGINE_NAMES})(command)
@@ -113,53 +88,14 @@ def config_options(config: type, helps: Mapping[str, str]) -> Callable[[Command]
     return decorate
 
 
-def search_config(options: dict[str, Any]) -> SearchConfig:
-    """The settings that the options give.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    return config_from(SearchConfig, options)
-
-
-def run_config(graph: Graph, options: dict[str, Any]) -> RunConfig:
-    """The settings of `graph` that the options of the running command give, its own defaults for
-    the rest.
-
-    Raises:
-        ConfigError: a value is out of range, or the graph has no such setting.
-    """
+def given_options() -> dict[str, Any]:
+    """The options of the running command that stand for settings, or for an evaluator (`spec`), as
+    far as its user or a preset gave them."""
     context = click.get_current_context()
-    hints = get_type_hints(graph.settings)
     is_given = {ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP}
     offered = [*(field.name for field in fields(SearchConfig)), "spec"]
-    given = [name for name in offered if context.get_parameter_source(name) in is_given]
-    for name in given:
-        known = name in hints or (name == "spec" and graph.asks_evaluator)
-        flag = "--evaluator" if name == "spec" else "--" + name.replace("_", "-")
-        require(known, f"the graph {graph.name} has no {flag}: leave it out, or choose another")
-    values = {name: options[name] for name in given if name in hints}
-    return graph.settings(**values | assigned(options["assignments"], hints, graph.name))
-
-
-def assigned(assignments: Sequence[str], hints: Mapping[str, Any], graph: str) -> dict[str, Any]:
-    """Values by name of `KEY=VALUE` texts, read as the types in `hints`.
-
-    Raises:
-        ConfigError: a text is not of that form, names no setting, or its value is of another type.
-    """
-    values = {}
-    for assignment in assignments:
-        name, is_set, text = assignment.partition("=")
-        require(bool(is_set), f"--set takes KEY=VALUE, not {assignment!r}")
-        name = name.strip().replace("-", "_")
-        require(name in hints, f"{graph} has no setting {name!r}; it has {', '.join(hints)}")
-        try:
-            values[name] = TypeAdapter(hints[name]).validate_python(text)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ConfigError(f"{name} cannot be {text!r}: {reason}") from error
-    return values
+    names = [name for name in offered if context.get_parameter_source(name) in is_given]
+    return {name: context.params[name] for name in names}
 
 
 def engine_config(options: dict[str, Any]) -> EngineConfig:

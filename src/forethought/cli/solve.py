@@ -13,24 +13,12 @@ from typing import Any
 
 import click
 
+from forethought.cli.graphs import build, chosen, graph_options
 from forethought.cli.live import LiveTree, PlainTree, print_solution
-from forethought.cli.opening import (
-    PAIR,
-    gamma_option,
-    open_models,
-    pair_options,
-    speculating_target,
-)
-from forethought.cli.options import graph_options, run_config, search_options
-from forethought.evaluators import Cached
-from forethought.evaluators.registry import (
-    DEFAULT_EVALUATOR,
-    build_evaluator,
-    roles_with_states,
-)
-from forethought.graphs import Live, graph_named
+from forethought.cli.opening import PAIR, gamma_option, open_models, pair_options
+from forethought.cli.options import search_options
+from forethought.evaluators.registry import DEFAULT_EVALUATOR
 from forethought.model import Scope
-from forethought.prompts import task_named
 from forethought.report import document
 from forethought.solve import Solution
 from forethought.solve import solve as run_search
@@ -54,26 +42,23 @@ _ANSWERED, _LIMIT = 0, 3
 def solve(question: str | None, path: Path | None, **options: Any) -> int:
     """Think about QUESTION (- reads standard input) and print the answer with its cost."""
     text = read_question(question, path)
-    kind = graph_named(options["graph"])
-    config = run_config(kind, options)
-    task_named(config.task)  # refused before any model is opened
-    spec: str | None = options["spec"] if kind.asks_evaluator else None
-    with_states = roles_with_states(spec) if spec else frozenset()
+    choice = chosen(options)
+    task = {"task": choice.config.task}
     as_json: bool = options["as_json"]
     is_live = not as_json and not options["plain"] and sys.stdout.isatty()
     view = LiveTree() if is_live else PlainTree(is_silent=as_json)
     scope = Scope()
     with (
-        open_models(PAIR, options | {"task": config.task}, with_states=with_states) as opened,
+        open_models(PAIR, options | task, with_states=choice.with_states) as opened,
         default_store() as store,
         cancel_on_interrupt(scope.cancel),
         view,
     ):
-        draft, target = opened.models["draft"], speculating_target(opened, options["gamma"])
-        evaluator = Cached(build_evaluator(spec, opened.parts)) if spec else None
-        graph = kind.build(Live(draft, target, evaluator, store))
-        view.watch(draft, target)
-        solution = run_search(text, graph, config=config, scope=scope, listen=view.receive)
+        built = build(choice, opened, store, gamma=options["gamma"])
+        view.watch(built.draft, built.target)
+        solution = run_search(
+            text, built.graph, config=built.config, scope=scope, listen=view.receive
+        )
     show(solution, as_json=as_json)
     return _ANSWERED if solution.answer.finish_reason == "answer" else _LIMIT
 

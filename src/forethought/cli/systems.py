@@ -5,28 +5,39 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from forethought.bench.compare import compare, missing_runs, warm_up
+from forethought.bench.entrants import Bench, Entrant
 from forethought.bench.figures import Figures, figures
 from forethought.bench.machine import machine
+from forethought.bench.methods import Method, parse_methods
 from forethought.bench.plots import plotting
 from forethought.bench.problems import Fields, Posed, is_code, read_problems
 from forethought.bench.report import sections, write_results
 from forethought.bench.results import RunLog, opened_log
-from forethought.bench.systems import Bench, Entrant, Method, Writer, parse_methods
+from forethought.bench.selection_bias import calibrated
+from forethought.bench.systems import Writer
 from forethought.bench.tables import as_table
+from forethought.cli.graphs import Fitted, fitted, fitted_options
 from forethought.cli.live import wide_console
-from forethought.cli.opening import gamma_option, open_models, pair_options, speculating_target
-from forethought.cli.options import engine_config, search_config, search_options
+from forethought.cli.opening import (
+    Opened,
+    gamma_option,
+    open_models,
+    pair_options,
+    speculating_target,
+)
+from forethought.cli.options import config_from, engine_config, given_options, search_options
 from forethought.config import SearchConfig
+from forethought.config_cot import CotConfig
 from forethought.evaluators.registry import (
     DEFAULT_EVALUATOR,
     Role,
@@ -34,11 +45,15 @@ from forethought.evaluators.registry import (
     roles_needed,
     roles_with_states,
 )
+from forethought.graphs import RunConfig
 from forethought.model import Model
 from forethought.prompts import CODE, task_named
 from forethought.report import versions
 from forethought.stores import SqliteThresholdStore
 
+Config = TypeVar("Config")
+
+_ADAPTERS = ("draft_adapter", "selector_adapter")
 _DEFAULT_METHODS = "target-greedy,draft-greedy,ar-beam,spec-search-beam"
 
 
@@ -54,12 +69,14 @@ _DEFAULT_METHODS = "target-greedy,draft-greedy,ar-beam,spec-search-beam"
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
 @pair_options
 @gamma_option
+@fitted_options
 @search_options
 def systems(source: str, limit: int, names: str, spec: str, out: Path, **options: Any) -> None:
     """Compare methods on problems: accuracy, time, tokens, and how fast the pair could be.
 
-    LIST is NAME[@EVALUATOR],... of the methods that docs/benchmarks.md describes. A run that was
-    cut off goes on where it stopped; a larger --limit adds problems.
+    LIST is NAME[KEY=VALUE;...]@EVALUATOR,... of the methods that docs/benchmarks.md describes; all
+    behind NAME may be left out. A run that was cut off goes on where it stopped; a larger --limit
+    adds problems.
     """
     if options["plots"]:
         plotting()  # what is missing is told before hours of work
@@ -68,32 +85,71 @@ def systems(source: str, limit: int, names: str, spec: str, out: Path, **options
     _roles(methods)
     fields = Fields(options["question_field"], options["answer_field"])
     posed = read_problems(source, limit=limit, seed=options["seed"], fields=fields)
-    options |= {"task": CODE.name} if is_code(posed) else {}
-    config = search_config(options)
-    task_named(config.task)
-    options["samples"] = options["samples"] or config.tree_width * config.beam_width
-    with opened_log(out, _settings(source, config, methods, options)) as log:
+    task = {"task": CODE.name} if is_code(posed) else {}
+    plan = Plan(methods, given_options() | task, fitted(options))
+    search = plan.base(SearchConfig)
+    task_named(search.task)
+    samples = options["samples"] or search.tree_width * search.beam_width
+    options |= {"out": out, "source": source, "samples": samples, "task": search.task}
+    with opened_log(out, _settings(plan, options)) as log:
         if missing_runs([method.label for method in methods], posed, log):
-            with _ready(methods, config, {**options, "out": out}) as (bench, entrants):
+            with _ready(plan, options) as (bench, entrants):
                 _run(bench, entrants, posed, log)
     problems = {one.problem.name for one in posed}
     rows = figures(methods, [run for run in log.runs if run.problem in problems])
     _report(rows, log, has_plots=options["plots"])
 
 
-def _settings(
-    source: str, config: SearchConfig, methods: Sequence[Method], options: dict[str, Any]
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Methods, the options `given` for all of them, and what Speculative Chain-of-Thought was
+    `fitted` with.
+
+    Raises:
+        ConfigError: a setting of a method is out of range.
+    """
+
+    methods: Sequence[Method]
+    given: Mapping[str, Any]
+    fitted: Fitted
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            method.config(self.given)
+
+    def base(self, kind: type[Config]) -> Config:
+        """The settings that methods of a kind have in common."""
+        return config_from(kind, dict(self.given))
+
+    def config(self, method: Method, bench: Bench) -> RunConfig:
+        """A method's settings, calibrated for the models that it runs with."""
+        config = method.config(self.given)
+        is_own = method.system.is_untrained or "all_wrong_bias" in method.settings
+        if is_own or not isinstance(config, CotConfig):
+            return config
+        draft, target = bench.aligned or bench.models["draft"], bench.models["target"]
+        names = {"selector": (bench.selector or target).name, "draft": draft.name}
+        return calibrated(config, self.fitted.calibrations, **names)
+
+
+def _settings(plan: Plan, options: dict[str, Any]) -> dict[str, Any]:
     """All that decides what a run does; the number of problems does not."""
     names = ("draft", "target", "quant", "gamma", "samples", "question_field", "answer_field")
+    systems = [one.system for one in plan.methods if not one.system.asks_evaluator]
+    graphs = [system.graph for system in systems if system.graph]
+    bases = {graph.name: asdict(plan.base(graph.settings)) for graph in graphs}
+    adapters = {name: str(options[name]) for name in _ADAPTERS if options[name]}
+    biases = [one.document() for one in plan.fitted.calibrations]
+    further = {"graphs": bases, "adapters": adapters, "calibrations": biases}
     return {
-        "data": source,
-        "methods": [{"label": one.label, "evaluator": one.spec} for one in methods],
+        "data": options["source"],
+        "methods": [{"label": one.label, "evaluator": one.spec} for one in plan.methods],
         **{name: options[name] for name in names},
-        "search": asdict(config),
+        "search": asdict(plan.base(SearchConfig)),
         "engine": asdict(engine_config(options)),
         "machine": machine(),
         "versions": versions(),
+        **{name: found for name, found in further.items() if found},
     }
 
 
@@ -106,31 +162,37 @@ def _roles(methods: Sequence[Method]) -> tuple[set[Role], set[Role]]:
 
 
 @contextmanager
-def _ready(
-    methods: Sequence[Method], config: SearchConfig, options: dict[str, Any]
-) -> Iterator[tuple[Bench, list[Entrant]]]:
+def _ready(plan: Plan, options: dict[str, Any]) -> Iterator[tuple[Bench, list[Entrant]]]:
     """The methods with their models and evaluators open, and warm. Each has a store of its own, so
     that none starts from what another has learned."""
-    roles, with_states = _roles(methods)
+    roles, with_states = _roles(plan.methods)
     folder: Path = options["out"]
     with ExitStack() as stack:
         opened = stack.enter_context(open_models(roles, options, with_states=with_states))
-        entrants = []
-        for place, method in enumerate(methods):
+        bench, entrants = _bench(plan, opened, options), []
+        for place, method in enumerate(plan.methods):
+            config = plan.config(method, bench)
             evaluator = method.spec and build_evaluator(method.spec, opened.parts)
             store = None
-            if evaluator and config.init == "store":
+            if evaluator and isinstance(config, SearchConfig) and config.init == "store":
                 path = folder / f"thresholds-{place}.sqlite"
                 store = stack.enter_context(SqliteThresholdStore(path))
-            entrants.append(Entrant(method, evaluator or None, store))
-        models: dict[Writer, Model] = dict(opened.models.items())
-        if any(method.system.writer == "speculating" for method in methods):
-            gamma = "auto" if options["gamma"] == "0" else options["gamma"]
-            models["speculating"] = speculating_target(opened, gamma)
-        bench = Bench(models, config, options["samples"])
+            entrants.append(Entrant(method, config, evaluator or None, store))
         click.echo("warming up", err=True)
         warm_up(bench, entrants)
         yield bench, entrants
+
+
+def _bench(plan: Plan, opened: Opened, options: dict[str, Any]) -> Bench:
+    systems = [method.system for method in plan.methods]
+    models: dict[Writer, Model] = dict(opened.models.items())
+    if any(system.writer == "speculating" for system in systems):
+        gamma = "auto" if options["gamma"] == "0" else options["gamma"]
+        models["speculating"] = speculating_target(opened, gamma)
+    if not any(system.form == "speculative-cot" for system in systems):
+        return Bench(models, options["samples"])
+    found = plan.fitted
+    return Bench(models, options["samples"], found.draft(opened), found.selector(opened))
 
 
 def _run(bench: Bench, entrants: Sequence[Entrant], posed: Sequence[Posed], log: RunLog) -> None:

@@ -12,6 +12,7 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from forethought.bench.selections import Choices
 from forethought.chains import Chain, read_chains
 from forethought.cli.live import wide_console
 from forethought.cli.opening import model_options, open_models, progress_bars
@@ -27,12 +28,7 @@ from forethought.training.draft import DraftCheck, DraftConfig, check_draft, tar
 from forethought.training.draft import train_draft as train_on_chains
 from forethought.training.lora import Losses
 from forethought.training.samples import GREEDY, ChainSampler, sample_chains
-from forethought.training.selector import (
-    SelectorCheck,
-    SelectorConfig,
-    check_selector,
-    selections,
-)
+from forethought.training.selector import SelectorConfig, check_selector, selections
 from forethought.training.selector import train_selector as train_on_drafts
 from forethought.training.split import split_by_question
 
@@ -150,7 +146,7 @@ def _draft_table(checks: Mapping[str, DraftCheck], asked: list[Chain]) -> Table:
     return table
 
 
-def _selector_table(checks: Mapping[str, SelectorCheck]) -> Table:
+def _selector_table(checks: Mapping[str, Choices]) -> Table:
     table = _table("choices on questions held out")
     for column in ("a right draft, and it took one", "none right, and it said so"):
         table.add_column(column, justify="right")

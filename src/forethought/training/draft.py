@@ -19,9 +19,8 @@ from forethought.config import SamplingParams, require
 from forethought.config_cot import CotConfig
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
-from forethought.nodes.whole_chains import opening_of
 from forethought.prompts import task_named
-from forethought.thinking_tags import CLOSE, has_think_tags, is_closed
+from forethought.thinking_tags import CLOSE, has_think_tags, is_closed, opening_of
 from forethought.training.about import about
 from forethought.training.base_model import load_base
 from forethought.training.encoder import HeaderEncoder, open_encoder
@@ -58,10 +57,10 @@ def chain_examples(
         ConfigError: none is left.
     """
     model = cast("Model", encoder)  # to open a prompt computes nothing
-    is_reasoning = has_think_tags(model, config.reasoning)
+    task, is_reasoning = task_named(config.task), has_think_tags(model, config.reasoning)
     examples = []
     for chain in target_chains(chains):
-        opening = opening_of(model, chain.question, config)
+        opening = opening_of(model, task, chain.question, config.reasoning)
         tokens = opening + _written(chain, encoder, is_reasoning=is_reasoning)
         if len(tokens) < encoder.context_size:
             examples.append(ChainExample(tokens, len(opening)))
@@ -164,7 +163,7 @@ def check_draft(
     """
     require(bool(chains), "there are no chains of the target to compare with")
     task = task_named(config.task)
-    prompts = [opening_of(model, chain.question, config) for chain in chains]
+    prompts = [opening_of(model, task, chain.question, config.reasoning) for chain in chains]
     params = replace(params, stop=(CLOSE,) if has_think_tags(model, config.reasoning) else ())
     completions = model.generate(prompts, params)
     for completion in completions:

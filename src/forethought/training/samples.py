@@ -17,7 +17,7 @@ from forethought.config import SamplingParams, SearchConfig, require_at_least
 from forethought.evaluators.final_answer import same_answer
 from forethought.model import Model, RunStopped
 from forethought.prompts import Task
-from forethought.thinking_tags import CLOSE, opened_prompt
+from forethought.thinking_tags import CLOSE, opening_of
 from forethought.thoughts import Source
 
 DRAWN = replace(SearchConfig().sampling(), max_tokens=512)
@@ -102,10 +102,7 @@ class ChainSampler:
         return [sum(group) / num_rollouts for group in groups] + [float(chain.is_right)]
 
     def _opening(self, question: str) -> list[int]:
-        messages = self.task.messages(question)
-        if self.thinks:
-            messages = [messages[0], messages[-1]]  # worked examples have no thinking in them
-        return opened_prompt(self.model, messages, is_reasoning=self.thinks)
+        return opening_of(self.model, self.task, question, "on" if self.thinks else "off")
 
     def _continued(self, prompts: list[list[int]], name: str) -> list[list[Step]]:
         """What the model writes after each prompt, cut into thoughts as a search would.

@@ -10,12 +10,13 @@ Several drafts may be right, and any of their numbers will do: the loss is the l
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from forethought.bench.selections import Choices, counted
 from forethought.chains import Chain
 from forethought.config import require, require_between
 from forethought.config_cot import MAX_CHAINS
@@ -58,11 +59,6 @@ class Selection:
         """The numbers that are right to say, from 1: those of right drafts; of none, the next."""
         numbers = [n for n, draft in enumerate(self.drafts, 1) if draft.is_right]
         return numbers or [len(self.drafts) + 1]
-
-    @property
-    def is_solvable(self) -> bool:
-        """Whether a draft is right."""
-        return any(draft.is_right for draft in self.drafts)
 
     def texts(self) -> list[str]:
         """The drafts as they were written, without white space at the ends."""
@@ -173,18 +169,7 @@ def train_selector(
     return losses
 
 
-@dataclass(frozen=True, slots=True)
-class SelectorCheck:
-    """How a model chose: on `num_solvable` questions some draft is right, and it took a right one
-    of `num_right`; on `num_unsolvable` none is, and it recognised that of `num_recognised`."""
-
-    num_solvable: int
-    num_right: int
-    num_unsolvable: int
-    num_recognised: int
-
-
-def check_selector(reader: Reader, found: Sequence[Selection]) -> SelectorCheck:
+def check_selector(reader: Reader, found: Sequence[Selection]) -> Choices:
     """Let the reader choose as the graph does, one prefill a question.
 
     Raises:
@@ -193,14 +178,10 @@ def check_selector(reader: Reader, found: Sequence[Selection]) -> SelectorCheck:
         EvaluatorError, EngineError: see `forethought.errors`.
     """
     asks = Selector(reader)
-    counts = Counter[tuple[bool, bool]]()
-    for selection in found:
-        shares = asks.shares(selection.question, selection.texts())
-        is_hit = picked(shares, bias=0.0, correction=True) in selection.right
-        counts[selection.is_solvable, is_hit] += 1
-    return SelectorCheck(
-        num_solvable=counts[True, True] + counts[True, False],
-        num_right=counts[True, True],
-        num_unsolvable=counts[False, True] + counts[False, False],
-        num_recognised=counts[False, True],
+    return counted(
+        (
+            [draft.is_right for draft in one.drafts],
+            picked(asks.shares(one.question, one.texts()), bias=0.0, correction=True),
+        )
+        for one in found
     )
