@@ -28,6 +28,7 @@ from forethought.evaluators.heads import load_head
 from forethought.evaluators.judge import Judge
 from forethought.evaluators.likelihood import Likelihood
 from forethought.evaluators.probe import load_probe
+from forethought.evaluators.shortlist import Shortlist
 from forethought.evaluators.small_prm import SmallPrm
 from forethought.evaluators.trained import check_adapter, shipped, ships
 from forethought.evaluators.visible_tests import VisibleTests
@@ -110,6 +111,7 @@ class Entry:
 
 
 _CAUSAL: Final = {f.name: f for f in (MATH_SHEPHERD, MATH_PSA, RLHFLOW_MISTRAL, RLHFLOW_DEEPSEEK)}
+_SPOILING: Final = Aggregate(Equations(), "min")  # one that does not hold spoils all after it
 _HEADED: Final = {f.name: f for f in (QWEN_MATH_PRM, SKYWORK_PRM, TRL_PRM)}
 
 
@@ -134,11 +136,15 @@ def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
     return SmallPrm(parts.opens.adapted(reader, path))
 
 
+def _shortlist(parts: Parts, reader: Reader) -> Evaluator:
+    cheap = Ensemble((Agreement(parts.task), _SPOILING))
+    return Shortlist(cheap, Judge(reader, parts.task))
+
+
 def _auto(parts: Parts, reader: Reader) -> Evaluator:
     # what ships has read nothing but math
     if parts.task.name == MATH.name and parts.draft and ships("prm", parts.draft):
-        programs = Aggregate(Equations(), "min")  # one that does not hold spoils all after it
-        return Ensemble((_small_prm(parts, parts.draft), programs))
+        return Ensemble((_small_prm(parts, parts.draft), _SPOILING))
     return Judge(reader, parts.task)
 
 
@@ -156,6 +162,12 @@ ENTRIES: Final = (
         about="the model's own yes or no to whether the step is correct",
         build=lambda parts, reader: Judge(reader, parts.task),
         cost="reads the thought and a short question",
+    ),
+    Entry(
+        name="shortlist",
+        about="judge, of the two best by agreement+equations@min; the others are not read",
+        build=_shortlist,
+        cost="a quarter of the judge's",
     ),
     Entry(
         name="digit-judge",
