@@ -80,8 +80,8 @@ test_it_keeps_the_contract = contract_test(
     [
         Subject(
             "shortlist",
-            lambda: Shortlist(Equations(), judge(), 1000),
-            broken=(lambda: Shortlist(Equations(), Broken()), lambda: Shortlist(Broken(), judge())),
+            lambda: Shortlist(judge(), Equations(), 1000),
+            broken=(lambda: Shortlist(judge(), Broken()), lambda: Shortlist(Broken(), judge())),
         )
     ]
 )
