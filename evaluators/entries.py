@@ -128,6 +128,11 @@ def _small_prm(parts: Parts, reader: Reader, file: str = "") -> Evaluator:
     return SmallPrm(parts.opens.adapted(reader, path))
 
 
+def _visible_tests(parts: Parts, reader: Reader) -> Evaluator:
+    opened = "```\n" if parts.task.beginning else ""
+    return VisibleTests(Judge(reader, parts.task), beginning=opened)
+
+
 def _shortlist(parts: Parts, reader: Reader) -> Evaluator:
     cheap = Ensemble((Agreement(parts.task), _SPOILING))
     return Shortlist(cheap, Judge(reader, parts.task))
@@ -186,7 +191,7 @@ ENTRIES: Final = (
     Entry(
         name="visible-tests",
         about="whether code passes the examples in its docstring; unfinished code as judge",
-        build=lambda parts, reader: VisibleTests(Judge(reader, parts.task)),
+        build=_visible_tests,
         cost="runs a program, or as judge",
         needs="a system that isolates programs",
     ),

@@ -62,7 +62,7 @@ class Asked:
 
     def prompts(self, question: str, paths: list[list[Thought]]) -> list[list[int]]:
         """One prompt per path, its last token the last of the text."""
-        opening = self.reader.chat(self.task.messages(question))
+        opening = self.task.opening(self.reader, question)
         return [
             opening + path_tokens(self.reader, path) + self.reader.encode(self._closing(path))
             for path in paths

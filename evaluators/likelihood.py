@@ -63,7 +63,7 @@ class Likelihood:
         counts = [len(path_tokens(self.reader, path[-1:])) for path in paths]
         if not all(counts):
             raise EvaluatorError("a thought without tokens has no likelihood: leave it out")
-        opening = self.reader.chat(self.task.messages(question))
+        opening = self.task.opening(self.reader, question)
         prompts = [opening + path_tokens(self.reader, path) for path in paths]
         return [self._sureness(readings) for readings in self.reader.readings(prompts, counts)]
 

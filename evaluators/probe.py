@@ -52,7 +52,7 @@ class Probe:
 
     def prompts(self, question: str, paths: list[list[Thought]]) -> list[list[int]]:
         """What the model reads: the paths as it thinks on them, every thought closed."""
-        opening = self.reader.chat(self.task.messages(question))
+        opening = self.task.opening(self.reader, question)
         delimiter = self.task.delimiter
         return [opening + closed_tokens(self.reader, path, delimiter) for path in paths]
 

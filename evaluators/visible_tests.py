@@ -76,11 +76,13 @@ class VisibleTests:
     follows its last fence. A path that has ended without code scores 0. Unfinished code, and every
     path where the question shows no examples, is scored by `otherwise`: there is nothing to run.
 
+    `beginning` stands before every path, where the task has opened a block of code already.
     Programs run side by side, as many as there are cores; the same program runs once.
     """
 
     otherwise: Evaluator
     sandbox: Sandbox = field(default_factory=Sandbox)
+    beginning: str = ""
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ class VisibleTests:
             RunStopped: the caller's run has stopped; programs under way are waited for.
         """
         examples = examples_in(question)
-        codes = [whole_code(path) if examples else None for path in paths]
+        codes = [whole_code(path, self.beginning) if examples else None for path in paths]
         shares = self._shares(examples, codes) if examples else {}
         others = [path for path, code in zip(paths, codes, strict=True) if code is None]
         asked = iter(scores_of(self.otherwise, question, others))
@@ -121,10 +123,10 @@ class VisibleTests:
         return min(1.0, int(counted[1]) / len(examples.pairs))
 
 
-def whole_code(path: list[Thought]) -> str | None:
-    """The code that a path states last, "" for an ended path without any; None while it is under
-    way: no block was closed yet, or a newer one is open."""
-    text = "".join(thought.text for thought in path)
+def whole_code(path: list[Thought], beginning: str = "") -> str | None:
+    """The code that a path behind `beginning` states last, "" for an ended path without any; None
+    while it is under way: no block was closed yet, or a newer one is open."""
+    text = beginning + "".join(thought.text for thought in path)
     *_, tail = text.split(_FENCE)
     if text.count(_FENCE) % 2 == 0:
         code = CODE.find_answer(text)

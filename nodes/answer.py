@@ -56,7 +56,8 @@ class WriteAnswer:
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]
-        text = "".join(thought.text for thought in path).strip()
+        # code keeps the indentation of its first line
+        text = "".join(thought.text for thought in path).lstrip("\r\n").rstrip()
         ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "answered", answer=answer)
@@ -84,7 +85,7 @@ class WriteAnswer:
         """The forced end of a path; None where it has ended, or the run may not write any more."""
         if path and path[-1].is_terminal:
             return None
-        opening = self.model.chat(task.messages(state["question"]))
+        opening = task.opening(self.model, state["question"])
         return Closing(self.model, task).end(opening, path, next_id(state))
 
 

@@ -17,7 +17,7 @@ _CODE_TOKENS: Final = 512
 
 def answer_tokens(task: Task) -> int:
     """The most tokens of an answer behind the task's cue."""
-    return _CODE_TOKENS if "```" in task.answer_cue else _ANSWER_TOKENS
+    return _CODE_TOKENS if "```" in task.answer_close else _ANSWER_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Gauge:
             logprob=False,
         )
         with node_scope(state, config) as scope:
-            prompt = self.model.chat(task.messages(state["question"]))
+            prompt = task.opening(self.model, state["question"])
             completions = self.model.generate([prompt] * _NUM_ANSWERS, params)
         stopped = scope.stop_reason()
         if not stopped:

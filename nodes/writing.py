@@ -34,7 +34,7 @@ class Writer:
         merged (OpenR, `envs/base_env.py`), so fewer may come back.
         """
         task = task_named(config.task)
-        opening = self.model.chat(task.messages(state["question"]))
+        opening = task.opening(self.model, state["question"])
         starts = {
             parent: opening + path_tokens(self.model, parent_path(state, parent))
             for parent in counts

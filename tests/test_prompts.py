@@ -7,8 +7,18 @@ import time
 
 import pytest
 
+from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError
-from forethought.prompts import CODE, GENERAL, MATH, TASKS, Task, task_named
+from forethought.prompts import (
+    CODE,
+    COMPLETE,
+    GENERAL,
+    MATH,
+    TASKS,
+    Task,
+    code_question,
+    task_named,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +65,28 @@ def test_code_answers_are_the_last_whole_fenced_block(text: str, answer: str | N
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
+        ("    return 1\n```", "    return 1"),
+        ("\n    a = 1\n\n    return a\n```\nThat is all.", "    a = 1\n\n    return a"),
+        ("    return 1\n", "    return 1"),
+        ('    return "```"\n```', '    return "```"'),
+    ],
+)
+def test_a_completion_is_what_stands_before_the_blocks_end(text: str, answer: str) -> None:
+    assert COMPLETE.find_answer(text) == answer
+
+
+def test_an_answer_begins_with_the_code_that_is_to_be_completed() -> None:
+    model = ScriptedModel(lambda *_: "")
+    question = code_question('def one():\n    """Return 1."""\n')
+    shown = model.decode(COMPLETE.opening(model, question))
+    assert shown.endswith('assistant: ```python\ndef one():\n    """Return 1."""\n')
+    assert model.decode(COMPLETE.opening(model, "Add two.")).endswith("assistant: ```python\n\n")
+    assert MATH.opening(model, question) == model.chat(MATH.messages(question))
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
         ("Answer: Paris", "Paris"),
         ("We know this.\nAnswer: Paris\n", "Paris"),
         ("**Answer:** Paris", "Paris"),
@@ -90,7 +122,7 @@ def test_a_path_that_states_no_answer_is_answered_by_its_last_paragraph(
     assert MATH.answer_of(text) == answer
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [MATH, CODE, GENERAL], ids=lambda task: task.name)
 def test_a_forced_answer_is_found_by_the_tasks_own_pattern(task: Task) -> None:
     assert task.answer_of(f"A thought.\n\n{task.answer_cue}x = 5\n{task.answer_close}") == "x = 5"
 
@@ -136,6 +168,7 @@ def test_a_question_is_passed_on_as_it_is() -> None:
 
 def test_tasks_are_known_by_name() -> None:
     assert {name: task.name for name, task in TASKS.items()} == {n: n for n in TASKS}
-    assert [task_named(name) for name in ("math", "code", "general")] == [MATH, CODE, GENERAL]
-    with pytest.raises(ConfigError, match="task must be one of math, code, general, not 'Math'"):
+    assert [*map(task_named, TASKS)] == [MATH, CODE, COMPLETE, GENERAL]
+    known = "math, code, complete, general"
+    with pytest.raises(ConfigError, match=f"task must be one of {known}, not 'Math'"):
         task_named("Math")

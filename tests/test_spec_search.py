@@ -935,7 +935,9 @@ def test_an_empty_question_is_refused(question: str) -> None:
 
 
 def test_an_unknown_task_is_refused() -> None:
-    with pytest.raises(ConfigError, match="task must be one of math, code, general, not 'poetry'"):
+    with pytest.raises(
+        ConfigError, match="task must be one of math, code, complete, general, not 'poetry'"
+    ):
         search(never, never, task="poetry")
 
 

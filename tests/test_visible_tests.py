@@ -15,7 +15,7 @@ from forethought.evaluators import Judge, Parts, VisibleTests, build_evaluator
 from forethought.evaluators.sandbox import Limits, Outcome, Sandbox
 from forethought.evaluators.visible_tests import examples_in, whole_code
 from forethought.model import RunStopped, Scope, run_scope
-from forethought.prompts import CODE, MATH, code_question
+from forethought.prompts import CODE, COMPLETE, MATH, code_question
 from forethought.thoughts import Thought
 
 isolated = pytest.mark.skipif(not is_isolated(), reason="this system grants no namespaces")
@@ -98,6 +98,13 @@ def test_the_score_is_the_share_of_examples_that_hold(code: str, score: float) -
     sandbox = Sandbox(Limits(cpu_seconds=1, wall_seconds=20.0))
     evaluator = VisibleTests(Noting(), sandbox)
     assert evaluator.score(QUESTION, [path(FENCED.format(code))]) == [score]
+
+
+@isolated
+@pytest.mark.parametrize("end", ["\n```", ""])
+def test_a_completion_is_tried_behind_what_it_completes(end: str) -> None:
+    evaluator = VisibleTests(Noting(), beginning="```\n")
+    assert evaluator.score(QUESTION, [path(BODY + end)]) == [1.0]
 
 
 @isolated
@@ -192,6 +199,8 @@ def test_its_name_in_the_registry_has_the_judge_for_unfinished_code() -> None:
     model = ScriptedModel(lambda *_: "", name="large")
     found = build_evaluator("visible-tests", Parts(None, model, CODE))
     assert found == VisibleTests(Judge(model, CODE))
+    found = build_evaluator("visible-tests", Parts(None, model, COMPLETE))
+    assert found == VisibleTests(Judge(model, COMPLETE), beginning="```\n")
     assert found.name == "visible-tests(judge:large)"
 
 

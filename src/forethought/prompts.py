@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, Field
 
 from forethought.config import require
-from forethought.model import Message
+from forethought.model import Message, Reader
 
 
 class Grade(BaseModel):
@@ -29,11 +29,12 @@ class Task:
     `delimiter` ends a thought, on decoded text. `answer_pattern` finds the final answer (the last
     match, group 1); a thought that matches it ends its path where `answer_ends_path`. `answer_cue`
     opens a forced answer, `answer_close` ends it. `answers_compare`: whether two answers mean the
-    same can be told from their texts. `judge_question` follows a path that the judge is
-    to score, to be answered by one of `judge_yes` or `judge_no`, each told by its first token;
-    `digit_question` does the same for a judge that goes on with one digit, 0 to 9. `review` is what
-    a chat model is told that judges in a conversation of its own, where it is asked for
-    `review_word` (`review_yes` or `review_no`, in any case) or for `review_grade`.
+    same can be told from their texts. `beginning` opens every answer, with the last block of code
+    of the question in the place of "{code}"; a path is what follows. `judge_question` follows a
+    path that the judge is to score, to be answered by one of `judge_yes` or `judge_no`, told by
+    their first tokens; `digit_question` does the same for a judge that goes on with one digit, 0 to
+    9. `review` is what a chat model is told that judges in a conversation of its own, where it is
+    asked for `review_word` (`review_yes` or `review_no`, in any case) or for `review_grade`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task:
     answer_close: str
     answer_ends_path: bool = True
     answers_compare: bool = True
+    beginning: str = ""
     delimiter: str = "\n\n"
     judge_question: str = "Check: the step above is"
     judge_yes: tuple[str, ...] = (" correct",)
@@ -66,6 +68,16 @@ class Task:
             turns.append({"role": "assistant", "content": answered})
         turns.append({"role": "user", "content": question})
         return turns
+
+    def opening(self, reader: Reader, question: str) -> list[int]:
+        """Token ids of the conversation that opens on a question, and of the answer's beginning."""
+        opened = reader.chat(self.messages(question))
+        if not self.beginning:
+            return opened
+        shown = re.findall(_CODE, question, re.DOTALL)
+        return opened + reader.encode(
+            self.beginning.format(code=shown[-1].rstrip() if shown else "")
+        )
 
     def review_messages(self, question: str, steps: list[str], ask: str) -> list[Message]:
         """The conversation in which a chat model judges the last of `steps`; `ask` closes it."""
@@ -144,6 +156,20 @@ CODE = Task(
     delimiter="\n```",  # a block is one thought: only whole code can be tried
 )
 
+# a function whose head and docstring are given: the model goes on behind them, as in the files that
+# it was trained on, which small models do far better than writing the whole (docs/results.md)
+COMPLETE = Task(
+    name="complete",
+    system="You complete Python functions. Write the whole function in one fenced code block.",
+    examples=(),
+    answer_pattern=r"\A(.*?)(?:\n```|\Z)",
+    answer_cue="",
+    answer_close="\n```",
+    delimiter="\n```",
+    answers_compare=False,
+    beginning="```python\n{code}\n",
+)
+
 GENERAL = Task(
     name="general",
     system=(
@@ -162,7 +188,7 @@ def code_question(prompt: str) -> str:
     return f"Complete this function:\n\n```python\n{prompt.strip()}\n```"
 
 
-TASKS = {task.name: task for task in (MATH, CODE, GENERAL)}
+TASKS = {task.name: task for task in (MATH, CODE, COMPLETE, GENERAL)}
 
 
 def task_named(name: str) -> Task:

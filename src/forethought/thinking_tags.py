@@ -38,9 +38,9 @@ def request(instructions: str, question: str) -> list[Message]:
 def opening_of(model: Model, task: Task, question: str, reasoning: Reasoning) -> list[int]:
     """The prompt behind which `model` thinks about a question; worked examples, which have no
     thinking in them, only where it does so without tags."""
-    is_reasoning = has_think_tags(model, reasoning)
-    messages = request(task.system, question) if is_reasoning else task.messages(question)
-    return opened_prompt(model, messages, is_reasoning=is_reasoning)
+    if not has_think_tags(model, reasoning):
+        return task.opening(model, question)
+    return opened_prompt(model, request(task.system, question), is_reasoning=True)
 
 
 def opened_prompt(model: Model, messages: list[Message], *, is_reasoning: bool) -> list[int]:

@@ -47,7 +47,7 @@ from forethought.evaluators.registry import (
 )
 from forethought.graphs import RunConfig
 from forethought.model import Model
-from forethought.prompts import CODE, task_named
+from forethought.prompts import COMPLETE, task_named
 from forethought.report import versions
 from forethought.stores import SqliteThresholdStore
 
@@ -85,7 +85,7 @@ def systems(source: str, limit: int, names: str, spec: str, out: Path, **options
     _roles(methods)
     fields = Fields(options["question_field"], options["answer_field"])
     posed = read_problems(source, limit=limit, seed=options["seed"], fields=fields)
-    task = {"task": CODE.name} if is_code(posed) else {}
+    task = {"task": COMPLETE.name} if is_code(posed) else {}
     plan = Plan(methods, given_options() | task, fitted(options))
     search = plan.base(SearchConfig)
     task_named(search.task)

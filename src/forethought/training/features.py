@@ -80,7 +80,7 @@ def read_states(
 def _read_question(reader: StateReader, chains: list[Chain]) -> NDArray[np.float32]:
     """[steps, layers, width] of one question's chains, prefixes shared."""
     engine, task = reader.engine, reader.task
-    opening = engine.chat(task.messages(chains[0].question))
+    opening = task.opening(engine, chains[0].question)
     paths = [chain.path() for chain in chains]
     prompts = [
         opening + closed_tokens(engine, path[:length], task.delimiter)
