@@ -28,7 +28,7 @@ LAYERS = (
     {"config_cot", "config_thinking"},
     {"model"},
     {"presets", "prompts", "prompts_cot", "sentences", "thinking_tags", "thoughts"},
-    {"chains", "questions"},
+    {"chains", "questions", "replies"},
     {"engine", "stores"},
     {"models"},
     {"evaluators"},
