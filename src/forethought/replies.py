@@ -10,11 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from forethought.config import SamplingParams, require, require_between, require_deadline
+from forethought.config import (
+    MOST_LOGPROBS,
+    SamplingParams,
+    require,
+    require_between,
+    require_deadline,
+)
+from forethought.model import TokenLogprob as TokenLogprob  # noqa: PLC0414 - pieces carry them
 
 PieceKind = Literal["reasoning", "text"]
 ReplyEnd = Literal["stop", "length", "tool_calls", "cancelled", "deadline"]
-_MOST_LOGPROBS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +82,8 @@ class Ask:
             known, f"tool_choice must be auto, none, required or a tool, not {self.tool_choice!r}"
         )
         if self.top_logprobs is not None:
-            require_between("top_logprobs", self.top_logprobs, (0, _MOST_LOGPROBS))
+            require_between("top_logprobs", self.top_logprobs, (0, MOST_LOGPROBS))
         require_deadline(self.deadline)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """A token's text, the bytes it stands for, its natural-log probability before temperature and
-    filters, and the likeliest tokens in its place."""
-
-    token: str
-    bytes: bytes
-    logprob: float
-    top: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
