@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -195,7 +195,7 @@ class Speaker(Model, Protocol):
         """As `Reader.chat`, with tools as in the OpenAI API."""
         ...
 
-    def stream(self, prompt: list[int], params: SamplingParams) -> Iterator[Delta]:
+    def stream(self, prompt: list[int], params: SamplingParams) -> Generator[Delta]:
         """What `generate` would return for one prompt, as it is written. It belongs to the scope of
         who calls this; closing it frees the sequence within one decode step."""
         ...
@@ -250,10 +250,10 @@ class Scope:
             return "deadline"
         return self.outer.stop_reason() if self.outer else None
 
-    def within(self, seconds: float | None) -> Scope:
-        """A scope inside this one that may take `seconds`, counted on the same meter."""
+    def within(self, seconds: float | None = None, *, meter: Meter | None = None) -> Scope:
+        """A scope inside this one that may take `seconds`, counted on the same meter or another."""
         deadline = None if seconds is None else time.monotonic() + seconds
-        return Scope(deadline=deadline, meter=self.meter, outer=self)
+        return Scope(deadline=deadline, meter=meter or self.meter, outer=self)
 
 
 _current: ContextVar[Scope | None] = ContextVar("forethought_scope", default=None)
@@ -267,6 +267,11 @@ def run_scope(scope: Scope) -> Iterator[Scope]:
         yield scope
     finally:
         _current.reset(token)
+
+
+def enter_scope(scope: Scope) -> None:
+    """Model calls of this context belong to `scope` from now on; for a context of one's own."""
+    _current.set(scope)
 
 
 def current_scope() -> Scope | None:

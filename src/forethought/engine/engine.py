@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ class Engine:
         """
         return self._ask(prompts, params).results
 
-    def stream(self, prompt: list[int], params: SamplingParams) -> Iterator[Delta]:
+    def stream(self, prompt: list[int], params: SamplingParams) -> Generator[Delta]:
         """One completion as it is written, see `Speaker.stream`; raises as `generate`."""
         return listened(self._request([prompt], params), self._worker, self._vocabulary.piece)
 

@@ -163,7 +163,7 @@ class _Schema:
         others = node.get("additionalProperties", True)
         properties = dict(node.get("properties", {}))
         if not properties and not required:
-            if others is False:
+            if others is False or "properties" in node:
                 return '"{}"'
             pair = f'string ":" ws {self.rule(others)}'
             return f'"{{" ({pair} ("," ws {pair})*)? "}}"'

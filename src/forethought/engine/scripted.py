@@ -7,7 +7,7 @@ real model. It keeps the contract of `forethought.model.Model`, scopes and usage
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,16 +101,10 @@ class ScriptedModel:
             )
         return completions
 
-    def stream(self, prompt: list[int], params: SamplingParams) -> Iterator[Delta]:
-        """What `generate` returns, character by character. A grammar is not looked at."""
-        self._check([prompt])
+    def stream(self, prompt: list[int], params: SamplingParams) -> Generator[Delta]:
+        """What `generate` returns, character by character; a grammar is not looked at."""
         (completion,) = self.generate([prompt], params)
-        count = params.top_logprobs
-        for letter in completion.text:
-            alike = TokenLogprob(letter, letter.encode(), -math.log(128))
-            told = () if count is None else (replace(alike, top=(alike,) * count),)
-            yield Delta(letter, told)
-        yield Delta("", completion=completion)
+        return _letters(completion, params.top_logprobs)
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """What the script judges; `RunStopped` where the caller's run has stopped."""
@@ -171,3 +165,11 @@ def cut_reply(reply: str, params: SamplingParams) -> tuple[str, FinishReason]:
     if len(reply) >= params.max_tokens:
         return reply[: params.max_tokens], "length"
     return reply, "eos"
+
+
+def _letters(completion: Completion, num_top: int | None) -> Generator[Delta]:
+    for letter in completion.text:
+        alike = TokenLogprob(letter, letter.encode(), -math.log(128))
+        told = () if num_top is None else (replace(alike, top=(alike,) * num_top),)
+        yield Delta(letter, told)
+    yield Delta("", completion=completion)

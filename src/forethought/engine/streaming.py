@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import queue
 from collections.abc import Callable, Generator
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 
 from forethought.config import SamplingParams
@@ -79,8 +80,8 @@ def listened(request: Request, worker: Worker, spell: Spell) -> Generator[Delta]
     request.listen = inbox.put
     request.future.add_done_callback(lambda _: inbox.put(None))
     outlet = Outlet(request.ask, spell)
+    worker.submit(request)
     try:
-        worker.submit(request)
         while (sampled := inbox.get()) is not None:
             if delta := outlet.add(sampled):
                 yield delta
@@ -88,6 +89,7 @@ def listened(request: Request, worker: Worker, spell: Spell) -> Generator[Delta]
         yield outlet.end(completion)
     finally:
         request.is_abandoned = True
+        wait([request.future])  # at most a decode step more: until then nobody knows what it cost
         if request.scope:
             request.scope.meter.add(worker.name, sum(request.usages, NO_USAGE))
 
