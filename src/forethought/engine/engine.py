@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forethought.config import (
-    EngineConfig,
-    SamplingParams,
-    require,
-    require_at_least,
-    require_between,
-)
+from forethought.config import EngineConfig, SamplingParams, require, require_between
 from forethought.engine.context import Context
 from forethought.engine.continuation import Continuation
 from forethought.engine.guided import check_grammar
@@ -235,7 +229,7 @@ class Engine:
     def logprobs(self, prompt: list[int], *, top: int = 0) -> list[TokenLogprob]:
         """How probable the model finds each token of `prompt`, one of at least two, but the first,
         with the `top` likeliest in its place. Raises as `readings`."""
-        require_at_least("the prompt's length", len(prompt), 2)
+        require(len(prompt) > 1, "log-probabilities need a prompt of at least 2 tokens")
         rows = self._ask([prompt[:-1]], ReadLikeliest(prompt[1:], top)).results[0]
         with self.open_vocabulary() as vocabulary:
             return [spelt(likely, vocabulary.piece) for likely in rows]
