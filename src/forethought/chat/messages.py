@@ -55,7 +55,7 @@ def turns_of(messages: Iterable[BaseMessage]) -> tuple[Turn, ...]:
 def chunks_of(name: str, events: Iterable[Event]) -> Iterator[AIMessageChunk | Noted]:
     """Chunks of the message that a reply of `name` makes; notes pass. Reasoning comes as standard
     content blocks, and then so does the text behind it."""
-    kind, index, num_calls, has_blocks = "", -1, 0, False
+    kind, index, has_blocks = "", -1, False
     for event in events:
         match event:
             case Piece():
@@ -68,10 +68,10 @@ def chunks_of(name: str, events: Iterable[Event]) -> Iterator[AIMessageChunk | N
                     response_metadata=_logprobs(event.logprobs),
                 )
             case Called(call):
+                kind, index = "", index + 1  # calls are blocks too, in LangChain's v1
                 chunk = tool_call_chunk(
-                    name=call.name, args=call.arguments, id=call.id, index=num_calls
+                    name=call.name, args=call.arguments, id=call.id, index=index
                 )
-                num_calls += 1
                 yield AIMessageChunk(content="", tool_call_chunks=[chunk])
             case Ended():
                 ended = {"model_name": name, "finish_reason": event.finish_reason}

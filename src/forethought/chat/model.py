@@ -212,7 +212,7 @@ def _graph_writer() -> Callable[[Any], None]:
 
     try:
         return get_stream_writer()
-    except RuntimeError:  # no graph
+    except (RuntimeError, KeyError):  # outside any run, or in one that is no graph's
         return lambda _: None
 
 

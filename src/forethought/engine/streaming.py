@@ -54,15 +54,10 @@ class Outlet:
         return Delta(text, self._certain_logprobs(), completion)
 
     def _num_doubtful(self) -> int:
-        """Characters at the end that may begin a stop string."""
+        """Characters at the end that are a stop string with what follows it, or may begin one."""
         if self.params.keep_stop:
             return 0
-        ends = (range(min(len(stop) - 1, len(self._held)), 0, -1) for stop in self.params.stop)
-        longest = (
-            next((n for n in lengths if self._held.endswith(stop[:n])), 0)
-            for stop, lengths in zip(self.params.stop, ends, strict=True)
-        )
-        return max(longest, default=0)
+        return max((doubtful(self._held, stop) for stop in self.params.stop), default=0)
 
     def _certain_logprobs(self) -> tuple[TokenLogprob, ...]:
         """Those of the tokens that end within what was given."""
@@ -70,6 +65,14 @@ class Outlet:
         certain = [one for end, one in self._waiting if end <= reach]
         del self._waiting[: len(certain)]
         return tuple(certain)
+
+
+def doubtful(text: str, stop: str) -> int:
+    """How many characters at the end of `text` do not stand before a stop string for certain."""
+    if stop in text:
+        return len(text) - text.index(stop)
+    most = min(len(stop) - 1, len(text))
+    return next((count for count in range(most, 0, -1) if text.endswith(stop[:count])), 0)
 
 
 def listened(request: Request, worker: Worker, spell: Spell) -> Generator[Delta]:
