@@ -87,26 +87,36 @@ def test_a_stream_is_what_generate_returns(smollm: Engine) -> None:
 
 
 @pytest.mark.weights
-def test_log_probabilities_are_those_that_reading_gives(smollm: Engine) -> None:
+def test_log_probabilities_come_with_the_text_and_in_order(smollm: Engine) -> None:
     prompt = smollm.chat([{"role": "user", "content": "Name three colours."}])
-    params = SamplingParams(temperature=0.9, max_tokens=12, seed=1, top_logprobs=3, logprob=True)
+    params = SamplingParams(temperature=0.9, max_tokens=9, seed=1, top_logprobs=3, logprob=True)
     deltas = list(smollm.stream(prompt, params))
     done = deltas[-1].completion
     told = [one for delta in deltas for one in delta.logprobs]
     assert done is not None
-    assert len(told) == len(done.tokens)
     assert b"".join(one.bytes for one in told).decode() == done.text
-    read = smollm.logprobs([*prompt, *done.tokens], top=3)[-len(told) :]
-    for one, other in zip(told, read, strict=True):
-        assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
-        assert one.token == other.token
-        assert [top.logprob for top in one.top] == sorted(
-            (top.logprob for top in one.top), reverse=True
-        )
-        assert one.logprob <= one.top[0].logprob + 1e-9
-    if done.finish_reason == "length":
-        mean = sum(one.logprob for one in told) / len(told)
-        assert done.logprob == pytest.approx(mean, abs=1e-3)
+    for one in told:
+        ranked = [top.logprob for top in one.top]
+        assert ranked == sorted(ranked, reverse=True)
+        assert len(ranked) == 3
+        assert one.logprob <= ranked[0]
+    assert done.finish_reason == "length"
+    mean = sum(one.logprob for one in told) / len(told)
+    assert done.logprob == pytest.approx(mean, abs=1e-4)
+
+
+@pytest.mark.weights
+def test_a_prompt_is_told_token_by_token(smollm: Engine) -> None:
+    prompt = smollm.encode("The capital of France is Paris.")
+    told = smollm.logprobs(prompt, top=2)
+    (read,) = smollm.readings([prompt], [len(prompt) - 1])
+    assert [one.token for one in told] == [smollm.decode([token]) for token in prompt[1:]]
+    for one, reading in zip(told, read, strict=True):
+        assert one.logprob == pytest.approx(reading.logprob, abs=1e-6)
+        assert len(one.top) == 2
+    paris = told[-2]
+    assert paris.token == " Paris"
+    assert paris.top[0].token == " Paris"
 
 
 @pytest.mark.weights

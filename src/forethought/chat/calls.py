@@ -18,7 +18,7 @@ _BETWEEN = f"{CALL_CLOSE}\n{CALL_OPEN}"
 # small models leave the tags out, and put the call at the answer's beginning or into a block
 _BARE = re.compile(r'\s*(?:```(?:json)?\s*)?\{+\s*"name"')
 _BEGINNING = re.compile(
-    r'\s*(?:`{1,3}|```(?:j|js|jso|json)\s*)?(?:\{+\s*(?:"(?:n(?:a(?:me?)?)?)?)?)?'
+    r'\s*(?:`{1,2}|```(?:j|js|jso|json)?\s*)?(?:\{+\s*(?:"(?:n(?:a(?:me?)?)?)?)?)?'
 )
 
 

@@ -161,8 +161,10 @@ class _Reply:
         return rules.grammar(f'{answer} | "{OPENING}"' if self._tools else answer)
 
     def _has_opened(self, completion: Completion) -> bool:
+        if completion.finish_reason != "stop" or not self._ask.params.stop:
+            return completion.finish_reason == "stop"
         behind = self._model.decode(completion.tokens)[len(completion.text) :]
-        return completion.finish_reason == "stop" and behind.startswith(OPENING)
+        return behind.startswith(OPENING)
 
     def _go_on(self, text: str, control: str) -> None:
         encode = self._model.encode
