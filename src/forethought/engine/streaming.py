@@ -13,6 +13,7 @@ from forethought.engine.request import Request, Sampled
 from forethought.engine.worker import Worker
 from forethought.model import NO_USAGE, Completion, Delta, TokenLogprob
 
+_STEP = 5.0  # seconds, more than any decode step takes
 Spell = Callable[[int], bytes]
 
 
@@ -92,7 +93,9 @@ def listened(request: Request, worker: Worker, spell: Spell) -> Generator[Delta]
         yield outlet.end(completion)
     finally:
         request.is_abandoned = True
-        wait([request.future])  # at most a decode step more: until then nobody knows what it cost
+        # until its step is done nobody knows what it cost; not for ever, for a generator that was
+        # forgotten may be collected on the very thread that would have to do the step
+        wait([request.future], timeout=_STEP)
         if request.scope:
             request.scope.meter.add(worker.name, sum(request.usages, NO_USAGE))
 
