@@ -5,6 +5,7 @@ Images, audio, video and documents are switched off: the models read text.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +24,21 @@ class Llama:
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatLlama
+
+
+class KeptOpen(Llama):
+    """Loads the model once for all tests of a class."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    def kept_open(self) -> Iterator[None]:
+        model = ChatLlama(**self.chat_model_params)
+        model.invoke("Hello.")
+        yield
+        model.close()
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        raise NotImplementedError
 
 
 class Forethought:
@@ -54,7 +70,7 @@ class TestChatForethoughtOnAScript(Forethought, ChatModelIntegrationTests):
 
 
 @pytest.mark.weights
-class TestChatLlamaOnSmolLM2(Llama, ChatModelIntegrationTests):
+class TestChatLlamaOnSmolLM2(KeptOpen, ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {
@@ -79,7 +95,7 @@ class TestChatLlamaOnSmolLM2(Llama, ChatModelIntegrationTests):
 
 
 @pytest.mark.pair
-class TestChatLlamaOnQwen(Llama, ChatModelIntegrationTests):
+class TestChatLlamaOnQwen(KeptOpen, ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {
