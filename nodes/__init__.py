@@ -2,6 +2,7 @@
 
 from forethought.nodes.accept import Accept
 from forethought.nodes.answer import WriteAnswer
+from forethought.nodes.cancellable import Cancellable
 from forethought.nodes.chain import ChainState, OpenChain
 from forethought.nodes.chain_routes import (
     after_opening,
@@ -32,12 +33,14 @@ from forethought.nodes.routes import (
 from forethought.nodes.select import Select
 from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
-from forethought.nodes.state import SearchInput, SearchState
+from forethought.nodes.state import EVENT_SCHEMA, SearchInput, SearchState, changed_settings
 
 __all__ = [
+    "EVENT_SCHEMA",
     "Accept",
     "AnswerFromChain",
     "Begin",
+    "Cancellable",
     "ChainState",
     "ChooseChain",
     "Conclude",
@@ -71,4 +74,5 @@ __all__ = [
     "after_start",
     "after_take_over",
     "after_target",
+    "changed_settings",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from forethought.config import SearchConfig
 from forethought.model import Model
 from forethought.nodes.closing import Closing
+from forethought.nodes.commits import commit
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -59,6 +60,7 @@ class WriteAnswer:
         text = "".join(thought.text for thought in path).strip()
         ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
         self._remember(state, config)
         on_path = {thought.id for thought in path}
@@ -66,7 +68,7 @@ class WriteAnswer:
             t.marked("rejected") if t.status == "proposed" and t.id not in on_path else t
             for t in state["candidates"]
         ]
-        return {
+        return told | {
             "answer": answer,
             "ledger": entries,
             "thoughts": undecided + added,

@@ -9,6 +9,7 @@ from forethought.config_thinking import ThinkingConfig
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
+from forethought.nodes.commits import commit
 from forethought.nodes.state import entries_of, node_scope, tell
 from forethought.nodes.turns import chain_opening
 from forethought.prompts import task_named
@@ -47,8 +48,9 @@ class Conclude:
         ledger = close_ledger(merge_entries(state["ledger"], entries), state["thoughts"])
         text = "".join(thought.text for thought in path).strip()
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
-        return {"answer": answer, "ledger": entries, "thoughts": added}
+        return told | {"answer": answer, "ledger": entries, "thoughts": added}
 
     def _closed(
         self, state: ChainState, chain: list[Thought], config: ThinkingConfig

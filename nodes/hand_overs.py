@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.model import Model
-from forethought.nodes.chain import ChainRuntime, ChainState, appended, chain_of, chain_settings
+from forethought.nodes.chain import (
+    ChainRuntime,
+    ChainState,
+    appended,
+    chain_of,
+    chain_settings,
+    decided,
+)
 from forethought.nodes.paragraphs import has_cue, stance_in
 from forethought.nodes.state import tell
 from forethought.nodes.turns import Pen, Turn
@@ -24,7 +31,7 @@ class Begin:
         num_tokens = chain_settings(runtime).begin_tokens
         pen = _pen(self.model, state, runtime, "begin")
         turn = pen.turn(state, runtime, num_tokens)
-        return _taken(turn, runtime) | {"owes_beginning": False}
+        return _taken(turn, state, runtime) | {"owes_beginning": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class TakeOver:
         turn = pen.turn(state, runtime, num_tokens, opening=opening)
         own, update = turn.thought, turn.update | {"probe": None}
         if own is None or not (own.text or own.is_terminal):
-            return update | _decided(runtime, thoughts=[probe.marked("rejected")])
+            return update | decided(state, runtime, [probe.marked("rejected")])
         stances = stance_in(probe, config), stance_in(own, config)
         adopted, left = own, probe
         if not (config.choose_target or contradicts(*stances)):
@@ -55,7 +62,7 @@ class TakeOver:
         return (
             update
             | added
-            | _decided(runtime, thoughts=thoughts)
+            | decided(state, runtime, thoughts)
             | {
                 "num_reflections": state["num_reflections"] + reflects,
                 "has_cue": any(has_cue(sentence, config) for sentence in cued),
@@ -73,7 +80,7 @@ class Verify:
         num_tokens = chain_settings(runtime).verification_tokens
         pen = _pen(self.model, state, runtime, "verify")
         turn = pen.turn(state, runtime, num_tokens)
-        return _taken(turn, runtime) | {"has_cue": False}
+        return _taken(turn, state, runtime) | {"has_cue": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ class Recheck:
         pen = _pen(self.model, state, runtime, "recheck")
         turn = pen.turn(state, runtime, num_tokens, opening=hint)
         limit = state["reflection_limit"] + config.limit_growth
-        return _taken(turn, runtime) | {
+        return _taken(turn, state, runtime) | {
             "num_reflections": 0,
             "recheck_tokens": min(num_tokens + config.recheck_growth, config.max_recheck_tokens),
             "reflection_limit": min(limit, config.max_reflection_limit),
@@ -102,11 +109,6 @@ def _pen(model: Model, state: ChainState, runtime: ChainRuntime, rule: str) -> P
     return Pen(model, "target")
 
 
-def _taken(turn: Turn, runtime: ChainRuntime) -> dict[str, Any]:
+def _taken(turn: Turn, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
     added = appended(turn.thought) if turn.thought else {}
-    return turn.update | added | _decided(runtime, thoughts=added.get("thoughts", []))
-
-
-def _decided(runtime: ChainRuntime, *, thoughts: list[Any]) -> dict[str, Any]:
-    tell(runtime, "decided", thoughts=thoughts)
-    return {"thoughts": thoughts}
+    return turn.update | added | decided(state, runtime, added.get("thoughts", []))
