@@ -39,11 +39,13 @@ class Accept:
             decided, owed = {t.id: t.marked("revised") for t in proposed}, {}
         candidates = [decided.get(t.id, t) for t in state["candidates"]]
         tell(runtime, "decided", thoughts=list(decided.values()))
-        update: dict[str, Any] = {"candidates": candidates, "needs": owed}
+        verdicts = [t.verdict for t in decided.values()]
+        update: dict[str, Any] = {"candidates": verdicts, "needs": owed}
         if not owed:
-            update["thresholds"] = updated_thresholds(state, candidates, config)
-            beta = update["thresholds"].get(state["depth"] + 1)
-            tell(runtime, "threshold", depth=state["depth"] + 1, beta=beta)
+            depth = state["depth"] + 1
+            beta = next_beta(state, candidates, config)
+            tell(runtime, "threshold", depth=depth, beta=beta)
+            update["thresholds"] = {} if beta is None else {depth: beta}
         return update
 
     def _observe(self, decided: dict[int, Thought]) -> None:
@@ -53,15 +55,13 @@ class Accept:
         )
 
 
-def updated_thresholds(
-    state: SearchState, candidates: list[Thought], config: SearchConfig
-) -> dict[int, float]:
-    """Thresholds by depth with beta^(k+1) set, k the depth in work.
+def next_beta(state: SearchState, candidates: list[Thought], config: SearchConfig) -> float | None:
+    """beta^(k+1), k the depth in work; None where nothing is known yet.
 
     Where no score came in, an earlier run's value for the next depth is the best that is known.
     A tree that MCTS grows comes to a depth again and again: its own beta then moves on.
     """
-    depth, thresholds = state["depth"], dict(state["thresholds"])
+    depth, thresholds = state["depth"], state["thresholds"]
     scored = [(t, t.score) for t in candidates if t.score is not None]
     pool = threshold_pool(
         [score for t, score in scored if t.source == "target"],
@@ -69,12 +69,11 @@ def updated_thresholds(
         config,
     )
     if not pool and depth + 1 in thresholds:
-        return thresholds
+        return thresholds[depth + 1]
     before = threshold_at(thresholds, depth)
     if config.search == "mcts":
         before = thresholds.get(depth + 1, before)
-    beta = next_threshold(before, pool, config)
-    return thresholds if beta is None else {**thresholds, depth + 1: beta}
+    return next_threshold(before, pool, config)
 
 
 def threshold_at(thresholds: dict[int, float], depth: int) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langgraph.types import Overwrite
+
 from forethought.config import SearchConfig
 from forethought.model import Model
 from forethought.nodes.closing import Closing
@@ -72,7 +74,7 @@ class WriteAnswer:
             "answer": answer,
             "ledger": entries,
             "thoughts": undecided + added,
-            "candidates": [],
+            "candidates": Overwrite([]),
         }
 
     def _remember(self, state: SearchState, config: SearchConfig) -> None:

@@ -25,7 +25,7 @@ class Cancellable(Runnable[Any, dict[str, Any]]):
         self._act = act
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:
-        return self._act(input, get_runtime())
+        return changed(input, self._act(input, get_runtime()))
 
     async def ainvoke(
         self, input: Any, config: RunnableConfig | None = None, **_: Any
@@ -33,7 +33,17 @@ class Cancellable(Runnable[Any, dict[str, Any]]):
         runtime: Runtime[Any] = get_runtime()
         with run_scope(current_scope() or Scope()) as scope:
             try:
-                return await asyncio.to_thread(self._act, input, runtime)
+                return changed(input, await asyncio.to_thread(self._act, input, runtime))
             except asyncio.CancelledError:
                 scope.cancel.set()
                 raise
+
+
+def changed(state: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    """The update without flags and counts that stay as they are: every value that a node hands on
+    is one more record of a checkpoint. Lists and numbers that may be added up are handed on."""
+    return {
+        name: value
+        for name, value in update.items()
+        if not (isinstance(value, bool | int | None) and name in state and state[name] == value)
+    }

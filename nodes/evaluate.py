@@ -20,7 +20,6 @@ from forethought.nodes.state import (
     settings,
     tell,
 )
-from forethought.thoughts import Thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,6 @@ class Evaluate:
             except PromptTooLong as error:
                 return full_context(state, error)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
-        by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
-        tell(runtime, "scored", thoughts=list(by_id.values()))
-        candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]
-        return cost(scope, "scored") | {"candidates": candidates}
+        scored = [replace(t, score=s) for t, s in zip(new, scores, strict=True)]
+        tell(runtime, "scored", thoughts=scored)
+        return cost(scope, "scored") | {"candidates": [t.verdict for t in scored]}

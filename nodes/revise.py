@@ -51,6 +51,6 @@ class Revise:
         tell(runtime, "proposed", thoughts=working["candidates"][known:])
         return {
             **cost(scope, "revised"),
-            "candidates": working["candidates"],
+            "candidates": working["candidates"][known:],
             "stop": scope.stop_reason(),
         }

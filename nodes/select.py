@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from langgraph.types import Overwrite
+
 from forethought.config import SearchConfig
 from forethought.nodes.commits import commit, leaves, shared
 from forethought.nodes.controller import Controller
@@ -42,7 +44,7 @@ class Select:
             **step,
             **commit(state, runtime, shared(ends, tree)),
             "thoughts": chosen.thoughts,
-            "candidates": [],
+            "candidates": Overwrite([]),
             "finished": chosen.finished,
             "stop": limit_reached(state, chosen, config),
         }

@@ -40,7 +40,7 @@ class Start:
             **step,
             "plans": Overwrite(step["plans"]),
             "run_id": uuid.uuid4().hex,
-            "candidates": [],
+            "candidates": Overwrite([]),
             "finished": [],
-            "thresholds": thresholds,
+            "thresholds": Overwrite(thresholds),
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import time
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -32,6 +33,7 @@ from forethought.thoughts import (
     Thought,
     merge_entries,
     path_to,
+    with_verdicts,
 )
 
 Item = TypeVar("Item")
@@ -46,6 +48,11 @@ _SNAPSHOT_UPDATES = 5000
 def extended(items: list[Item], writes: Sequence[list[Item]]) -> list[Item]:
     """The reducer of lists that only grow: checkpoints hold what is new in each, and no more."""
     return [*items, *chain.from_iterable(writes)]
+
+
+def updated(values: dict[int, float], writes: Sequence[dict[int, float]]) -> dict[int, float]:
+    """The reducer of values by depth: what is written last stands."""
+    return dict(ChainMap(*reversed(writes), values))
 
 
 class SearchInput(TypedDict):
@@ -83,10 +90,14 @@ class SearchState(RunState):
     run_id: str
     depth: int
     needs: dict[int, int]
-    candidates: list[Thought]
+    candidates: Annotated[
+        list[Thought], DeltaChannel(with_verdicts, snapshot_frequency=_SNAPSHOT_UPDATES)
+    ]
     frontier: list[int]
     finished: list[int]
-    thresholds: dict[int, float]
+    thresholds: Annotated[
+        dict[int, float], DeltaChannel(updated, snapshot_frequency=_SNAPSHOT_UPDATES)
+    ]
     plans: Annotated[list[Plan], DeltaChannel(extended, snapshot_frequency=_SNAPSHOT_UPDATES)]
 
 

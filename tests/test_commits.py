@@ -109,7 +109,17 @@ def test_a_search_that_is_cancelled_anywhere_has_committed_its_answer(
 
 SENTENCES = st.lists(
     st.sampled_from(
-        ["So 2.\n\n", "Wait…", " Let me check…", "\n\n", "  ", "Yes…", "Two.\n\n ", "\\boxed{2}", ""]
+        [
+            "So 2.\n\n",
+            "Wait…",
+            " Let me check…",
+            "\n\n",
+            "  ",
+            "Yes…",
+            "Two.\n\n ",
+            "\\boxed{2}",
+            "",
+        ]
     ),
     max_size=12,
 )
