@@ -83,12 +83,16 @@ def threshold_at(thresholds: dict[int, float], depth: int) -> float | None:
 
 
 def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]:
-    """Every proposed draft by id, accepted or rejected; at most N accepted per parent."""
+    """Every draft by id, accepted or rejected; at most N accepted per parent."""
     policy, beta = policy_of(config), threshold_at(state["thresholds"], state["depth"])
     decided: dict[int, Thought] = {}
     for parent in state["frontier"]:
         drafts = [t for t in state["candidates"] if t.parent == parent and t.score is not None]
-        stands = [policy.accepts(t, beta, config) for t in drafts]
+        # what a person has decided stands
+        stands = [
+            t.status == "accepted" or (t.status == "proposed" and policy.accepts(t, beta, config))
+            for t in drafts
+        ]
         kept = n_best([t.score or 0.0 for t in drafts], stands, config)
         for place, draft in enumerate(drafts):
             decided[draft.id] = draft.marked("accepted" if place in kept else "rejected")

@@ -167,7 +167,7 @@ def node_scope(state: RunState, config: Limited, *, answering: bool = False) -> 
         seconds = config.deadline * (1.0 if answering else _SEARCH_SHARE)
         own = time.monotonic() + seconds - state["seconds"]
         deadline = own if deadline is None else min(own, deadline)
-    with run_scope(Scope(outer.cancel, deadline, Meter())) as scope:
+    with run_scope(Scope(outer.cancel, deadline, Meter(), outer.outer)) as scope:
         yield scope
     for model, usage in scope.meter.totals().items():
         outer.meter.add(model, usage)

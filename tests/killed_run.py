@@ -14,7 +14,7 @@ from forethought.runs import open_runs
 
 QUESTION = "How many apples are left?"
 PAUSE = 0.006
-_WORDS = tuple("so the farm has many hens and we count them all one by one".split())  # noqa: SIM905
+_WORDS = "so the farm has many hens and we count them all one by one in the barn"
 
 
 class Scores:
@@ -32,7 +32,7 @@ def slow_graph(kind: str = "search", *, pause: float = PAUSE) -> AnyGraph:
     def reply(prompt: str, seed: int, index: int) -> str:
         time.sleep(pause)
         dice = random.Random(f"{seed} {len(prompt)} {prompt[-40:]} {index}")
-        words = " ".join(dice.choice(_WORDS) for _ in range(12))
+        words = " ".join(dice.choice(_WORDS.split()) for _ in range(12))
         return words + (" \\boxed{7}\n\n" if dice.random() < 0.02 else "\n\n")
 
     draft, target = ScriptedModel(reply, name="small"), ScriptedModel(reply, name="large")

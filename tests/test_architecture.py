@@ -35,6 +35,7 @@ LAYERS = (
     {"nodes"},
     {"graphs"},
     {"solve"},
+    {"graph_replier", "runs"},
     {"report"},
     {"bench"},
     {"batch", "training"},

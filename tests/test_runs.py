@@ -35,6 +35,10 @@ from forethought.runs import compact_serializer, fork, open_runs
 from forethought.solve import Kept, run
 
 SMALL = SearchConfig(max_depth=5, beam_width=2, tree_width=3)
+WORDS = (
+    "the farm has barns with hens in each and after that we multiply by them to get the sum of "
+    "all which is then added once more so that nothing is left out of what was asked for"
+)
 SAVER = {"configurable": {"thread_id": "one"}}
 
 
@@ -115,15 +119,8 @@ def test_a_cancelled_run_goes_on_as_if_it_had_not_been(kind: str, left: int) -> 
         if left < 0:
             scope.cancel.set()
 
-    cut = solve(
-        QUESTION,
-        graph,
-        config=config,
-        scope=scope,
-        listen=listen,
-        checkpointer=saver,
-        thread_id="a",
-    )
+    kept: Any = {"checkpointer": saver, "thread_id": "one"}
+    cut = solve(QUESTION, graph, config=config, scope=scope, listen=listen, **kept)
     assert cut.answer.finish_reason == "cancelled"
     resumed = solve(None, graph, **kept)
     assert told(resumed) == told(solve(QUESTION, graph, config=config))
@@ -254,50 +251,10 @@ class Wordy(ScriptedModel):
 
 def wordy() -> AnyGraph:
     """Thoughts of 30 words that are not much alike."""
-    words = [
-        "the",
-        "farm",
-        "has",
-        "barns",
-        "with",
-        "hens",
-        "in",
-        "each",
-        "and",
-        "after",
-        "that",
-        "we",
-        "multiply",
-        "by",
-        "them",
-        "to",
-        "get",
-        "the",
-        "sum",
-        "of",
-        "all",
-        "which",
-        "is",
-        "then",
-        "added",
-        "once",
-        "more",
-        "so",
-        "that",
-        "nothing",
-        "is",
-        "left",
-        "out",
-        "of",
-        "what",
-        "was",
-        "asked",
-        "for",
-    ]
 
     def reply(prompt: str, seed: int, index: int) -> str:
         dice = random.Random(f"{seed} {len(prompt)} {index}")
-        return " ".join(dice.choice(words) for _ in range(30)) + "\n\n"
+        return " ".join(dice.choice(WORDS.split()) for _ in range(30)) + "\n\n"
 
     draft, target = Wordy(reply, name="small"), Wordy(reply, name="large")
     return spec_search(draft=draft, target=target, evaluator=Scores())
@@ -362,8 +319,8 @@ def test_a_fork_with_another_target_is_gone_on_with_by_name() -> None:
     settings = SearchConfig(tree_width=2, beam_width=1, max_depth=4, refill="width")
     first = solve(QUESTION, pair.graph(), config=settings, checkpointer=saver, thread_id="one")
     other = Pair(pair.draft_script, scores(everywhere(0.95, depths=4), ends=4))
-    revised = [t for t in first.thoughts if t.source == "target" and t.depth == 3]
-    fork(other.graph().compile(checkpointer=saver), SAVER, revised[0].id, seed=9)
+    refused = [t for t in first.thoughts if t.status == "rejected" and t.depth == 3]
+    fork(other.graph().compile(checkpointer=saver), SAVER, refused[0].id, seed=9)
     second = solve(None, other.graph(), checkpointer=saver, thread_id="one")
     assert second.config == replace(settings, seed=9)
     assert [t for t in second.thoughts if t.depth < 3] == [t for t in first.thoughts if t.depth < 3]

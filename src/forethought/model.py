@@ -188,11 +188,13 @@ class Meter:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a run shares with its model calls: `cancel` ends them, so does `deadline` (on
-    `time.monotonic()`'s clock), and `meter` counts what they cost."""
+    `time.monotonic()`'s clock), and `meter` counts what they cost. A scope ends with its `outer`
+    one."""
 
     cancel: threading.Event = field(default_factory=threading.Event)
     deadline: float | None = None
     meter: Meter = field(default_factory=Meter)
+    outer: Scope | None = None
 
     def stop_reason(self) -> StopReason | None:
         """Why calls must end now, or None."""
@@ -200,7 +202,12 @@ class Scope:
             return "cancelled"
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return "deadline"
-        return None
+        return self.outer.stop_reason() if self.outer else None
+
+    def within(self, seconds: float | None = None, *, meter: Meter | None = None) -> Scope:
+        """A scope inside this one that may take `seconds`, counted on the same meter or another."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        return Scope(deadline=deadline, meter=meter or self.meter, outer=self)
 
 
 _current: ContextVar[Scope | None] = ContextVar("forethought_scope", default=None)

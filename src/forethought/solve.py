@@ -68,7 +68,7 @@ class Kept:
         if answer is None or answer.finish_reason != "cancelled":
             return saved
         past = compiled.get_state_history(self.place)
-        return next(one for one in past if one.next and one.values.get("stop") is None)
+        return next(one for one in past if not (one.values["stop"] or one.values["answer"]))
 
 
 def solve(  # noqa: PLR0913 - what a run is made of, all but two by name and with a default
@@ -137,7 +137,8 @@ def run(
     if state:
         told = {"thoughts": state["thoughts"], "offset": state["committed"]}
         yield {"event": "resumed", "schema": EVENT_SCHEMA, **told}
-    if saved is None or saved.next:
+    if state.get("answer") is None:
+        # from a checkpoint that is named, what the step behind it had begun is begun anew
         place = saved.config if saved else kept.place if kept else RunnableConfig()
         steps = compiled.stream(
             None if saved else {"question": question},

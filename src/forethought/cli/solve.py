@@ -32,9 +32,10 @@ from forethought.graphs import Live, graph_named
 from forethought.model import Scope
 from forethought.prompts import task_named
 from forethought.report import document
+from forethought.runs import open_runs
 from forethought.solve import Solution
 from forethought.solve import solve as run_search
-from forethought.stores import default_store
+from forethought.stores import data_folder, default_store
 
 _ANSWERED, _LIMIT = 0, 3
 
@@ -45,6 +46,10 @@ _ANSWERED, _LIMIT = 0, 3
 @click.option(
     "--evaluator", "spec", default=DEFAULT_EVALUATOR, show_default=True, help="evaluators list"
 )
+@click.option("--run", "name", help="Keep the run under this name, or go on with it.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), help="The file of kept runs; default: this user's."
+)
 @click.option("--plain", is_flag=True, help="Lines instead of a live tree.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @graph_options
@@ -52,8 +57,13 @@ _ANSWERED, _LIMIT = 0, 3
 @gamma_option
 @search_options
 def solve(question: str | None, path: Path | None, **options: Any) -> int:
-    """Think about QUESTION (- reads standard input) and print the answer with its cost."""
-    text = read_question(question, path)
+    """Think about QUESTION (- reads standard input) and print the answer with its cost.
+
+    With --run, the same command goes on where an earlier one was stopped, however it was.
+    """
+    name: str | None = options["name"]
+    is_known = name is not None and question is None and path is None
+    text = None if is_known else read_question(question, path)
     kind = graph_named(options["graph"])
     config = run_config(kind, options)
     task_named(config.task)  # refused before any model is opened
@@ -66,6 +76,7 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
     with (
         open_models(PAIR, options | {"task": config.task}, with_states=with_states) as opened,
         default_store() as store,
+        keeping(name, options["runs"]) as kept,
         cancel_on_interrupt(scope.cancel),
         view,
     ):
@@ -73,9 +84,23 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
         evaluator = Cached(build_evaluator(spec, opened.parts)) if spec else None
         graph = kind.build(Live(draft, target, evaluator, store))
         view.watch(draft, target)
-        solution = run_search(text, graph, config=config, scope=scope, listen=view.receive)
+        solution = run_search(text, graph, config=config, scope=scope, listen=view.receive, **kept)
     show(solution, as_json=as_json)
     return _ANSWERED if solution.answer.finish_reason == "answer" else _LIMIT
+
+
+@contextmanager
+def keeping(name: str | None, path: Path | None) -> Iterator[dict[str, Any]]:
+    """What `solve` needs to keep the run called `name`, in the file at `path` or this user's own.
+
+    Raises:
+        MissingExtra: langgraph-checkpoint-sqlite is not installed.
+    """
+    if name is None:
+        yield {}
+        return
+    with open_runs(path or data_folder() / "runs.sqlite") as runs:
+        yield {"checkpointer": runs, "thread_id": name}
 
 
 def read_question(question: str | None, path: Path | None) -> str:
