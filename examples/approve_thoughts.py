@@ -1,7 +1,7 @@
 """A person decides on every draft: `python examples/approve_thoughts.py --scripted`.
 
 The run stops before each decision and is kept meanwhile: it may be gone on with tomorrow, by
-another process, if the checkpointer writes to a file. With `--scripted` the models and the person are
+another process, if the checkpointer writes to a file. With `--scripted` models and person are
 scripted; without it, the default pair thinks and you are asked.
 """
 

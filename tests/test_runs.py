@@ -462,3 +462,17 @@ def test_whoever_stops_listening_stops_the_run() -> None:
     assert model.ended.is_set()
     assert time.monotonic() - started < 2
     assert current_scope() is None
+
+
+def test_the_example_of_a_person_in_between_runs_without_weights() -> None:
+    script = Path(__file__).parent.parent / "examples" / "approve_thoughts.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), "--scripted"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "draft rejected" in done.stdout
+    assert done.stdout.endswith("29\n")
