@@ -52,10 +52,10 @@ class WriteAnswer:
         if finished_paths(state):
             path = choose_path(state, config, task)
         else:
-            reason = state["stop"] or "limit"
             path = best_open_path(state, tree)
             with node_scope(state, config, answering=True) as scope:
                 ending = self._close(state, path, task)
+            reason = scope.stop_reason() or state["stop"] or "limit"
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]

@@ -38,10 +38,10 @@ class Conclude:
         reason: EndReason = "answer"
         added: list[Thought] = []
         if not (state["is_ended"] and any(thought.text.strip() for thought in chain)):
-            reason = state["stop"] or "limit"
             chain = [thought for thought in chain if not thought.is_terminal]
             with node_scope(state, config, answering=True) as scope:
                 ending = self._closed(state, chain, config)
+            reason = scope.stop_reason() or state["stop"] or "limit"
             entries = entries_of(scope, "answered")
             added = [ending] if ending else []
         path = chain + added

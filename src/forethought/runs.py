@@ -21,12 +21,12 @@ from forethought.errors import MissingExtra
 from forethought.graphs.registry import AnyCompiled
 from forethought.model import Usage
 from forethought.nodes import changed_settings
-from forethought.thoughts import Answer, Ledger, LedgerEntry, Plan, Thought, Verdict
+from forethought.thoughts import Answer, Ledger, LedgerEntry, Plan, Thought
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-_OURS: Final = (Answer, Ledger, LedgerEntry, Plan, Thought, Usage, Verdict)
+_OURS: Final = (Answer, Ledger, LedgerEntry, Plan, Thought, Usage)
 
 
 # a row of up to a quarter of a page needs no page of its own

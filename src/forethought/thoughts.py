@@ -18,6 +18,8 @@ Status = Literal["proposed", "accepted", "rejected", "revised", "pruned", "final
 Role = Literal["drafted", "scored", "revised", "answered"]
 EndReason = Literal["answer", "limit", "deadline", "cancelled"]
 SearchStop = StopReason | Literal["limit"]
+# a thought's id, its score and its status, in a form that every serialiser knows
+Verdict = tuple[int, float | None, Status]
 
 ROOT = 0
 
@@ -58,17 +60,8 @@ class Thought:
 
     @property
     def verdict(self) -> Verdict:
-        """What has become of it."""
-        return Verdict(self.id, self.score, self.status)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a thought, without the thought."""
-
-    id: int
-    score: float | None
-    status: Status
+        """What has become of it, without the thought."""
+        return self.id, self.score, self.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +167,11 @@ def with_verdicts(
     writing: the reducer of thoughts in work."""
     by_id = {thought.id: thought for thought in thoughts}
     for item in chain.from_iterable(writes):
-        by_id[item.id] = (
-            item
-            if isinstance(item, Thought)
-            else replace(by_id[item.id], score=item.score, status=item.status)
-        )
+        if isinstance(item, Thought):
+            by_id[item.id] = item
+        else:
+            number, score, status = item
+            by_id[number] = replace(by_id[number], score=score, status=status)
     return list(by_id.values())
 
 
