@@ -36,7 +36,12 @@ from forethought.thoughts import EndReason
 
 # of the time allowed, this share is the graph's where a speaker comes after it
 _GRAPH_SHARE: Final = 0.8
-_ENDS: Final[dict[EndReason, ReplyEnd]] = {"answer": "stop", "limit": "length"}
+_ENDS: Final[dict[EndReason, ReplyEnd]] = {
+    "answer": "stop",
+    "limit": "length",
+    "deadline": "deadline",
+    "cancelled": "cancelled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +146,7 @@ class GraphReplier:
             "seconds": ledger.wall_seconds,
             "thresholds": {str(depth): beta for depth, beta in solution.thresholds.items()},
         }
-        end = _ENDS.get(answer.finish_reason) or answer.finish_reason
-        return Ended(end, usage, details)  # type: ignore[arg-type]
+        return Ended(_ENDS[answer.finish_reason], usage, details)
 
     def _cut(self, text: str, params: SamplingParams) -> tuple[str, ReplyEnd | None]:
         """As much of an answer as was asked for, and the end where that is not all of it."""

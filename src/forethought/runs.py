@@ -112,7 +112,7 @@ def fork(
     for name in changes:
         require(name in known, f"{kind.__name__} has no setting {name!r}")
     begun = {name: value for name, value in values["settings"].items() if name != "class"}
-    update = {"settings": changed_settings(kind(**begun | changes))}
+    update: dict[str, Any] = {"settings": changed_settings(kind(**begun | changes))}
     if beta is not None:
         require("thresholds" in values, "only a search has a moving threshold (beta)")
         update["thresholds"] = {**values["thresholds"], values["depth"]: float(beta)}

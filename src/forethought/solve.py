@@ -140,7 +140,7 @@ def run(
     if state.get("answer") is None:
         # from a checkpoint that is named, what the step behind it had begun is begun anew
         place = saved.config if saved else kept.place if kept else RunnableConfig()
-        steps = compiled.stream(
+        steps: Iterator[Any] = compiled.stream(
             None if saved else {"question": question},
             {**place, "recursion_limit": recursion_limit(config)},
             context=config,
