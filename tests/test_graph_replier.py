@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from killed_run import slow_graph
 from scripted_cot import choosing, stated, writing
-from scripted_search import QUESTION, Pair, everywhere, scores
+from scripted_search import QUESTION, Pair, Stated, everywhere, scores
 
 from forethought import Scope, ScriptedModel, SearchConfig, ThinkingConfig, spec_search
 from forethought.config import SamplingParams
@@ -35,6 +35,7 @@ from forethought.replies import (
     ToolCall,
     Turn,
 )
+from forethought.thoughts import Thought
 
 SMALL = SearchConfig(tree_width=2, beam_width=1, max_depth=4, refill="width")
 LARGE = ScriptedModel(lambda *_: "", name="large")
@@ -44,9 +45,18 @@ def asked(*turns: Turn, **options: Any) -> Ask:
     return Ask(turns or (Turn("user", QUESTION),), SamplingParams(), **options)
 
 
+class Told(Stated):
+    """Scores whatever the question has become."""
+
+    def score(self, question: str, paths: list[list[Thought]]) -> list[float]:
+        assert QUESTION in question
+        return super().score(QUESTION, paths)
+
+
 def search(depths: int = 3) -> Pair:
     draft = scores({1: [0.9], **{depth: [0.6, 0.3] for depth in range(2, 9)}}, ends=depths)
-    return Pair(draft, scores(everywhere(0.5, depths=depths), ends=depths))
+    table = scores(everywhere(0.5, depths=depths), ends=depths)
+    return Pair(draft, table, evaluator=Told())
 
 
 def replier(pair: Pair, **options: Any) -> GraphReplier:
