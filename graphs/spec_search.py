@@ -18,6 +18,7 @@ from forethought.evaluators import Evaluator
 from forethought.model import Model
 from forethought.nodes import (
     Accept,
+    Cancellable,
     Controller,
     Draft,
     Evaluate,
@@ -64,14 +65,16 @@ def spec_search(
     key = ThresholdKey(draft=draft.name, target=target.name, evaluator=evaluator.name, task="math")
     controller = controller or Controller()
     builder = StateGraph(SearchState, SearchConfig, input_schema=SearchInput)
-    builder.add_node("start", Start(thresholds, key, controller), input_schema=SearchInput)
-    builder.add_node("gauge", Gauge(draft, controller))
-    builder.add_node("draft", Draft(draft, controller))
-    builder.add_node("evaluate", Evaluate(evaluator, controller))
-    builder.add_node("accept", Accept(controller))
-    builder.add_node("revise", Revise(target, controller))
-    builder.add_node("select", Select(controller))
-    builder.add_node("answer", WriteAnswer(target, thresholds, key))
+    builder.add_node(
+        "start", Cancellable(Start(thresholds, key, controller)), input_schema=SearchInput
+    )
+    builder.add_node("gauge", Cancellable(Gauge(draft, controller)))
+    builder.add_node("draft", Cancellable(Draft(draft, controller)))
+    builder.add_node("evaluate", Cancellable(Evaluate(evaluator, controller)))
+    builder.add_node("accept", Cancellable(Accept(controller)))
+    builder.add_node("revise", Cancellable(Revise(target, controller)))
+    builder.add_node("select", Cancellable(Select(controller)))
+    builder.add_node("answer", Cancellable(WriteAnswer(target, thresholds, key)))
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", after_start)
     builder.add_conditional_edges("gauge", after_gauge)

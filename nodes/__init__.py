@@ -2,6 +2,7 @@
 
 from forethought.nodes.accept import Accept
 from forethought.nodes.answer import WriteAnswer
+from forethought.nodes.cancellable import Cancellable
 from forethought.nodes.chain import ChainState, OpenChain
 from forethought.nodes.chain_routes import (
     after_opening,
@@ -34,12 +35,14 @@ from forethought.nodes.routes import (
 from forethought.nodes.select import Select
 from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
-from forethought.nodes.state import SearchInput, SearchState
+from forethought.nodes.state import EVENT_SCHEMA, SearchInput, SearchState, changed_settings
 
 __all__ = [
+    "EVENT_SCHEMA",
     "Accept",
     "AnswerFromChain",
     "Begin",
+    "Cancellable",
     "ChainState",
     "ChooseChain",
     "Conclude",
@@ -75,4 +78,5 @@ __all__ = [
     "after_start",
     "after_take_over",
     "after_target",
+    "changed_settings",
 ]

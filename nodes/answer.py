@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langgraph.types import Overwrite
+
 from forethought.config import SearchConfig
 from forethought.model import Model
 from forethought.nodes.closing import Closing
+from forethought.nodes.commits import commit
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
@@ -49,16 +52,17 @@ class WriteAnswer:
         if finished_paths(state):
             path = choose_path(state, config, task)
         else:
-            reason = state["stop"] or "limit"
             path = best_open_path(state, tree)
             with node_scope(state, config, answering=True) as scope:
                 ending = self._close(state, path, task)
+            reason = scope.stop_reason() or state["stop"] or "limit"
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]
         text = "".join(thought.text for thought in path).strip()
         ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
         self._remember(state, config)
         on_path = {thought.id for thought in path}
@@ -66,11 +70,11 @@ class WriteAnswer:
             t.marked("rejected") if t.status == "proposed" and t.id not in on_path else t
             for t in state["candidates"]
         ]
-        return {
+        return told | {
             "answer": answer,
             "ledger": entries,
             "thoughts": undecided + added,
-            "candidates": [],
+            "candidates": Overwrite([]),
         }
 
     def _remember(self, state: SearchState, config: SearchConfig) -> None:

@@ -9,6 +9,7 @@ from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
 from forethought.model import Model
 from forethought.nodes.closing import Closing
+from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, chain_to_answer, cot_settings
 from forethought.nodes.state import entries_of, node_scope, tell
 from forethought.prompts import task_named
@@ -49,8 +50,9 @@ class AnswerFromChain:
         ledger = close_ledger(merge_entries(state["ledger"], entries), thoughts)
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "selected", thoughts=thoughts)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
-        return {"answer": answer, "ledger": entries, "thoughts": thoughts, "chains": []}
+        return told | {"answer": answer, "ledger": entries, "thoughts": thoughts, "chains": []}
 
     def _is_answered(self, path: list[Thought], config: CotConfig) -> bool:
         """Whether the target has written an answer behind the last chain, or within its own."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from forethought.errors import PromptTooLong
 from forethought.model import Model
+from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.state import cost, node_scope, tell
 from forethought.nodes.whole_chains import ChainWriter
 
 
@@ -33,7 +34,8 @@ class ThinkAgain:
         own = [thought.marked("revised") for thought in own]
         tell(runtime, "decided", thoughts=own)
         return {
+            **cost(scope, "revised"),
+            **commit(state, runtime, own),
             "chains": chains + own,
-            "ledger": entries_of(scope, "revised"),
             "stop": scope.stop_reason(),
         }

@@ -11,7 +11,7 @@ from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
+    cost,
     full_context,
     node_scope,
     settings,
@@ -41,7 +41,7 @@ class Draft:
         self.controller.observe("drafted", num_thoughts=num_thoughts, seconds=seconds)
         tell(runtime, "proposed", thoughts=thoughts)
         return {
+            **cost(scope, "drafted"),
             "candidates": thoughts,
-            "ledger": entries_of(scope, "drafted"),
             "stop": scope.stop_reason(),
         }

@@ -13,14 +13,13 @@ from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
+    cost,
     full_context,
     node_scope,
     parent_path,
     settings,
     tell,
 )
-from forethought.thoughts import Thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,10 @@ class Evaluate:
             try:
                 scores = scores_of(self.evaluator, state["question"], paths)
             except RunStopped as stopped:
-                return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
+                return cost(scope, "scored") | {"stop": stopped.reason}
             except PromptTooLong as error:
                 return full_context(state, error)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
-        by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
-        tell(runtime, "scored", thoughts=list(by_id.values()))
-        candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]
-        return {"candidates": candidates, "ledger": entries_of(scope, "scored")}
+        scored = [replace(t, score=s) for t, s in zip(new, scores, strict=True)]
+        tell(runtime, "scored", thoughts=scored)
+        return cost(scope, "scored") | {"candidates": [t.verdict for t in scored]}

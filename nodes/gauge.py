@@ -10,7 +10,7 @@ from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
+    cost,
     node_scope,
     settings,
     tell,
@@ -49,4 +49,4 @@ class Gauge:
             share = agreement([task.find_answer(one.text) for one in completions])
             self.controller.trust.observe(task.name, share)
         step = first_step(state["thresholds"], config, self.controller)
-        return step | {"ledger": entries_of(scope, "drafted"), "stop": stopped}
+        return step | cost(scope, "drafted") | {"stop": stopped}

@@ -11,7 +11,7 @@ from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
+    cost,
     full_context,
     node_scope,
     settings,
@@ -50,7 +50,7 @@ class Revise:
         known = len(state["candidates"])
         tell(runtime, "proposed", thoughts=working["candidates"][known:])
         return {
-            "candidates": working["candidates"],
-            "ledger": entries_of(scope, "revised"),
+            **cost(scope, "revised"),
+            "candidates": working["candidates"][known:],
             "stop": scope.stop_reason(),
         }

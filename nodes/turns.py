@@ -16,7 +16,7 @@ from forethought.evaluators import path_tokens
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import answer_tokens
-from forethought.nodes.state import entries_of, full_context, node_scope
+from forethought.nodes.state import cost, full_context, node_scope
 from forethought.prompts import Task, task_named
 from forethought.thinking_tags import conclusion_of, has_think_tags, opening_of
 from forethought.thoughts import Role, Source, Thought
@@ -81,7 +81,7 @@ class Pen:
             except PromptTooLong as error:
                 return Turn(None, full_context(state, error))
         stop = scope.stop_reason() or ("limit" if thought is None else None)
-        return Turn(thought, {"ledger": entries_of(scope, role), "stop": stop})
+        return Turn(thought, cost(scope, role) | {"stop": stop})
 
     def _write(
         self, state: ChainState, config: ThinkingConfig, num_tokens: int, bounds: tuple[str, str]

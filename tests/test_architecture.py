@@ -36,6 +36,7 @@ LAYERS = (
     {"nodes"},
     {"graphs"},
     {"solve"},
+    {"graph_replier", "runs"},
     {"chat"},
     {"report"},
     {"bench"},

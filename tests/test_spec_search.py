@@ -608,7 +608,7 @@ def test_at_the_deadline_the_best_path_so_far_is_the_answer() -> None:
 
 
 def test_time_is_kept_back_to_close_the_answer() -> None:
-    state = cast("SearchState", {"started_at": time.time()})
+    state = cast("SearchState", {"seconds": 0.0})
     config = SearchConfig(deadline=100.0)
     now = time.monotonic()
     with node_scope(state, config) as searching:

@@ -187,7 +187,9 @@ class SearchConfig:
     and then to answer a question thrice, agrees with itself in `min_agreement` of all pairs or more
     (0: it is never asked).
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
-    the best finished path or the answer with the largest sum of scores. `deadline` is in seconds.
+    the best finished path or the answer with the largest sum of scores. The first `early_commits`
+    steps keep their best thought alone, so that it can be shown for good at once. `deadline` is in
+    seconds.
     """
 
     task: str = "math"
@@ -218,13 +220,15 @@ class SearchConfig:
     min_p: float = 0.0
     seed: int = 0
     answer_by: Literal["best", "vote"] = "best"
+    early_commits: int = 0
     deadline: float | None = None
 
     def __post_init__(self) -> None:
         counts = ("tree_width", "beam_width", "max_depth", "num_paths", "draft_multiplier")
         for name in (*counts, "thought_tokens", "max_tokens"):
             require_at_least(name, getattr(self, name), 1)
-        require_at_least("extra_large_thoughts", self.extra_large_thoughts, 0)
+        for name in ("extra_large_thoughts", "early_commits"):
+            require_at_least(name, getattr(self, name), 0)
         for name in ("theta", "threshold", "draft_share", "min_agreement"):
             require_between(name, getattr(self, name), (0.0, 1.0))
         require_at_least("ucb_c", self.ucb_c, 0.0)

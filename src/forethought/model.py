@@ -213,6 +213,7 @@ class Meter:
     """Adds up usage by model name; many threads may add."""
 
     def __init__(self) -> None:
+        self._made_at = time.monotonic()
         self._lock = threading.Lock()
         self._totals: dict[str, Usage] = {}
 
@@ -225,6 +226,10 @@ class Meter:
         """Usage so far by model name."""
         with self._lock:
             return dict(self._totals)
+
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._made_at
 
     def seconds(self) -> float:
         """Engine time so far, over all models."""
