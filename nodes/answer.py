@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.config import SearchConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.closing import Closing
 from forethought.nodes.state import (
@@ -52,7 +53,12 @@ class WriteAnswer:
             reason = state["stop"] or "limit"
             path = best_open_path(state, tree)
             with node_scope(state, config, answering=True) as scope:
-                ending = self._close(state, path, task)
+                try:
+                    ending = self._close(state, path, task)
+                except RemoteError:
+                    if not path:
+                        raise
+                    ending, reason = None, "lost"
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]

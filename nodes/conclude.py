@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config_thinking import ThinkingConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
@@ -40,7 +41,12 @@ class Conclude:
             reason = state["stop"] or "limit"
             chain = [thought for thought in chain if not thought.is_terminal]
             with node_scope(state, config, answering=True) as scope:
-                ending = self._closed(state, chain, config)
+                try:
+                    ending = self._closed(state, chain, config)
+                except RemoteError:
+                    if not chain:
+                        raise
+                    ending, reason = None, "lost"
             entries = entries_of(scope, "answered")
             added = [ending] if ending else []
         path = chain + added

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.evaluators import Evaluator
 from forethought.evaluators.asking import scores_of
 from forethought.model import RunStopped
@@ -13,8 +13,8 @@ from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
+    cut_short,
     entries_of,
-    full_context,
     node_scope,
     parent_path,
     settings,
@@ -41,8 +41,8 @@ class Evaluate:
                 scores = scores_of(self.evaluator, state["question"], paths)
             except RunStopped as stopped:
                 return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
-            except PromptTooLong as error:
-                return full_context(state, error)
+            except (PromptTooLong, RemoteError) as error:
+                return cut_short(state, error)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
         by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
         tell(runtime, "scored", thoughts=list(by_id.values()))

@@ -30,6 +30,7 @@ LAYERS = (
     {"presets", "prompts", "prompts_cot", "sentences", "thinking_tags", "thoughts"},
     {"chains", "questions", "replies"},
     {"engine", "stores"},
+    {"remote"},
     {"models"},
     {"evaluators"},
     {"nodes"},

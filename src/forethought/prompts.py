@@ -141,6 +141,13 @@ GENERAL = Task(
 )
 
 
+# to a server that cannot be made to go on with a begun answer
+GO_ON = (
+    "Go on with your solution exactly where it stops. Write only its next step, and do not repeat "
+    "anything."
+)
+
+
 def code_question(prompt: str) -> str:
     """The question that a function's signature and docstring pose."""
     return f"Complete this function:\n\n```python\n{prompt.strip()}\n```"
