@@ -21,6 +21,7 @@ from forethought.nodes.draft import Draft
 from forethought.nodes.evaluate import Evaluate
 from forethought.nodes.hand_overs import Begin, Recheck, TakeOver, Verify
 from forethought.nodes.paragraphs import Probe, WriteParagraph
+from forethought.nodes.policies import AcceptancePolicy
 from forethought.nodes.revise import Revise
 from forethought.nodes.routes import (
     after_accept,
@@ -33,9 +34,11 @@ from forethought.nodes.select import Select
 from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
 from forethought.nodes.state import SearchInput, SearchState
+from forethought.nodes.steps import Rules
 
 __all__ = [
     "Accept",
+    "AcceptancePolicy",
     "AnswerFromChain",
     "Begin",
     "ChainState",
@@ -50,6 +53,7 @@ __all__ = [
     "Probe",
     "Recheck",
     "Revise",
+    "Rules",
     "SearchInput",
     "SearchState",
     "Select",

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.errors import SearchError
-from forethought.nodes.controller import Controller
-from forethought.nodes.policies import policy_of
 from forethought.nodes.state import SearchInput, SearchRuntime, settings
-from forethought.nodes.steps import opened, shared_out
+from forethought.nodes.steps import Rules, opened, shared_out
 from forethought.stores import ThresholdKey, ThresholdStore
 from forethought.thoughts import ROOT, Plan
 
@@ -23,7 +21,7 @@ class Start:
 
     store: ThresholdStore | None
     key: ThresholdKey
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchInput, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
@@ -32,10 +30,10 @@ class Start:
         thresholds: dict[int, float] = {}
         if config.init == "store" and self.store is not None:
             thresholds = self.store.warm_start(replace(self.key, task=config.task))
-        if policy_of(config).needs_threshold and 1 not in thresholds:
+        if self.rules.policy(config).needs_threshold and 1 not in thresholds:
             step = shared_out([ROOT], Plan(1, num_drafts=0, num_large=0), config)
         else:
-            step = opened([ROOT], 1, config=config, controller=self.controller)
+            step = opened([ROOT], 1, config=config, rules=self.rules)
         return step | {
             "started_at": time.time(),
             "run_id": uuid.uuid4().hex,

@@ -4,13 +4,27 @@ target. Every node that ends a step uses it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from forethought.config import SearchConfig
 from forethought.nodes.controller import Controller
-from forethought.nodes.policies import policy_of
+from forethought.nodes.policies import AcceptancePolicy, policy_of
 from forethought.nodes.rules import num_wanted
 from forethought.thoughts import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one graph's nodes decide by beside a run's settings: measured costs, and a policy of the
+    graph's own in the place of the one that the settings name."""
+
+    controller: Controller = field(default_factory=Controller)
+    own_policy: AcceptancePolicy | None = None
+
+    def policy(self, config: SearchConfig) -> AcceptancePolicy:
+        """The rule by which drafts are accepted."""
+        return self.own_policy or policy_of(config)
 
 
 def opened(
@@ -18,19 +32,19 @@ def opened(
     depth: int,
     *,
     config: SearchConfig,
-    controller: Controller,
+    rules: Rules,
     num_finished: int = 0,
 ) -> dict[str, Any]:
     """The update that opens a step for the paths in `frontier`, their thoughts to be at `depth`.
 
     Where nothing is drafted the target owes each path its N thoughts.
     """
-    num_drafts = policy_of(config).num_drafts(config)
+    num_drafts = rules.policy(config).num_drafts(config)
     num_large = max(config.extra_large_thoughts, config.tree_width - num_drafts)
     plan = Plan(depth, num_drafts, num_large if num_drafts else 0)
     if num_drafts and frontier and config.controller == "on":
         wanted = num_wanted(config, num_finished)
-        plan = controller.plan(plan, num_paths=len(frontier), wanted=wanted, config=config)
+        plan = rules.controller.plan(plan, num_paths=len(frontier), wanted=wanted, config=config)
     return shared_out(frontier, plan, config)
 
 

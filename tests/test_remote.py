@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 from scripted_search import QUESTION, Call, Pair, Stated, Writer, everywhere, scores, step
 
+from forethought.cli.main import run
 from forethought.config import SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError, EngineClosed, PromptTooLong, RemoteError
@@ -515,3 +516,31 @@ def test_a_chat_model_that_fails_is_lost() -> None:
         pytest.raises(RemoteError, match="no route"),
     ):
         model.generate([model.chat(ASKED)], PARAMS)
+
+
+# The command line
+
+
+def test_the_command_line_tells_what_a_server_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(steps, judge=lambda _: {"a": 0.5, "b": 0.5}) as server:
+        assert run(["models", "check-remote", f"{server.url}#large"]) == 0
+        told = capsys.readouterr().out
+        assert run(["models", "check-remote", server.url]) == 0
+        assert capsys.readouterr().out == "large\n"
+    assert "continues: flags\ncontext_size: 4096\nkeeps_stop: yes\n" in told
+    assert run(["models", "check-remote", "not/a/server"]) == 1
+    assert "https://host/v1#model" in capsys.readouterr().err
+
+
+def test_the_command_line_searches_with_a_remote_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    table = scores(everywhere(0.8, depths=3), ends=3)
+    judge = {" correct": 0.9, " wrong": 0.1}
+    with serving(Writer("either", table), judge=lambda _: judge) as server:
+        pair = ["--draft", f"{server.url}#large", "--target", f"{server.url}#large"]
+        arguments = ["solve", QUESTION, *pair, "--plain", "--seed", "1"]
+        assert run(arguments) == 0
+        assert "large" in capsys.readouterr().out
+        assert run([*arguments, "--gamma", "2"]) == 1
+        assert "two local models" in capsys.readouterr().err
+        assert run(["solve", QUESTION, "--target", server.url]) == 1
+        assert "name the model" in capsys.readouterr().err

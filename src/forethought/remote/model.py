@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from forethought.model import (
 from forethought.remote import pieces
 from forethought.remote.backend import Backend, Draw, NextToken, ReadToken
 from forethought.remote.background import Background, together
+
+Result = TypeVar("Result")
 
 
 class RemoteModel:
@@ -54,9 +57,13 @@ class RemoteModel:
         """The most tokens of a prompt and its continuation; 0 where the run stops before the server
         has told. Raises RemoteError."""
         try:
-            return self._background.run(self.backend.context_size)
+            return self.ask(self.backend.context_size)
         except RunStopped:
             return 0
+
+    def ask(self, question: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """What the backend answers, e.g. `server.capabilities`. Raises RemoteError, RunStopped."""
+        return self._background.run(question)
 
     def stats(self) -> EngineStats:
         """Counts so far."""

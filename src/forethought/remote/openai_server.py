@@ -16,7 +16,7 @@ from forethought.model import Usage
 from forethought.remote.backend import Draw, NextToken, ReadToken
 from forethought.remote.background import together
 from forethought.remote.pieces import Conversation
-from forethought.remote.probing import probed
+from forethought.remote.probing import models_at, probed
 from forethought.remote.settings import Capabilities, RemoteConfig
 from forethought.remote.transport import Passing, Transport
 from forethought.remote.wire import (
@@ -64,6 +64,10 @@ class OpenAIServer:
         if self.known is None:
             self.known = await probed(self._transport, self._wording, self.name, self.config)
         return self.known
+
+    async def models(self) -> list[str]:
+        """The names of the models that the server offers."""
+        return await models_at(self._transport)
 
     async def context_size(self) -> int:
         """As the settings say, else the server, else 32,768."""
