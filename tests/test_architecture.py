@@ -36,7 +36,7 @@ LAYERS = (
     {"nodes"},
     {"graphs"},
     {"solve"},
-    {"report"},
+    {"report", "platform"},
     {"bench"},
     {"batch", "training"},
     {"cli"},

@@ -1,15 +1,15 @@
 """The graphs as LangGraph's server, its Studio and its platform take them: see `langgraph.json`.
 
 Each is compiled without a checkpointer, which the server brings. Models are settings of the run, and
-are opened at a run's first use of them, off the event loop, and kept for later runs; importing this
-module loads nothing. What a run's settings name is built there and run inside one node, whose events
-are the graph's own, in `custom` mode.
+are opened at a run's first use of them, off the event loop, and kept for later runs; importing
+this module loads nothing. What a run's settings name is built and run inside one node, whose
+events are the graph's own, in `custom` mode.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from langgraph.graph import END, START, StateGraph
@@ -112,7 +112,7 @@ class Think:
 
     settings: type[RunConfig]
     context: type[Context]
-    shelf: Shelf = field(default_factory=lambda: SHELF)
+    shelf: Shelf
 
     def __call__(self, state: Question, runtime: Runtime[Any]) -> dict[str, Any]:
         context = runtime.context or self.context()
@@ -136,11 +136,10 @@ class Think:
         }
 
 
-def _graph(think: Think) -> Any:
-    builder = StateGraph(
-        PlatformState, think.context, input_schema=Question, output_schema=Found
-    )
-    builder.add_node("think", think, input_schema=Question)
+def graph_for(settings: type[RunConfig], context: type[Context]) -> Any:
+    """The compiled graph that runs with such settings, taken from such a context."""
+    builder = StateGraph(PlatformState, context, input_schema=Question, output_schema=Found)
+    builder.add_node("think", Think(settings, context, SHELF), input_schema=Question)
     builder.add_edge(START, "think")
     builder.add_edge("think", END)
     return builder.compile()
@@ -152,6 +151,6 @@ def _opened(name: str, *, hidden_states: bool) -> Model:
     return Engine(resolve(name), config=EngineConfig(hidden_states=hidden_states))
 
 
-spec_search = _graph(Think(SearchConfig, SearchContext))
-speculative_thinking = _graph(Think(ThinkingConfig, ThinkingContext))
-speculative_cot = _graph(Think(CotConfig, CotContext))
+spec_search = graph_for(SearchConfig, SearchContext)
+speculative_thinking = graph_for(ThinkingConfig, ThinkingContext)
+speculative_cot = graph_for(CotConfig, CotContext)

@@ -131,7 +131,7 @@ def tune(name: str, quants: tuple[str, ...]) -> None:
     "--key-env",
     default=RemoteConfig().api_key_env,
     show_default=True,
-    help="The variable with the key.",
+    help="Has the key.",
 )
 def check_remote(address: str, template: str | None, key_env: str) -> None:
     """Print what the server at URL can do with a model (https://host/v1#model), or its models."""
