@@ -1,6 +1,6 @@
 """A local draft and a target behind a server: `python examples/remote_target.py URL#MODEL`.
 
-With `--scripted` in place of the address, a chat model that LangChain ships as a fake is the target.
+With `--scripted` in place of the address the target is a fake chat model of LangChain's.
 """
 
 import sys

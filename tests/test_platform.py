@@ -1,4 +1,4 @@
-"""The graphs as LangGraph's server takes them: settings with defaults, and nothing loaded before."""
+"""The graphs as LangGraph's server takes them: settings with defaults, nothing loaded at import."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The graphs as LangGraph's server, its Studio and its platform take them: see `langgraph.json`.
 
-Each is compiled without a checkpointer, which the server brings. Models are settings of the run, and
-are opened at a run's first use of them, off the event loop, and kept for later runs; importing
+Each is compiled without a checkpointer, which the server brings. Models are settings of the run,
+and are opened at a run's first use of them, off the event loop, and kept for later runs; importing
 this module loads nothing. What a run's settings name is built and run inside one node, whose
 events are the graph's own, in `custom` mode.
 """
