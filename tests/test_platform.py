@@ -61,7 +61,8 @@ def test_a_run_opens_the_models_that_its_context_names(monkeypatch: pytest.Monke
     found = asyncio.run(graph.ainvoke({"question": QUESTION}, context=context))
     assert shelf.names == ["small", "large"]
     assert found["finish_reason"] == "answer"
-    assert found["answer"] == found["thoughts"][-1]["text"].split("{")[1].split("}")[0]
+    assert f"\\boxed{{{found['answer']}}}" in found["text"]
+    assert {one["source"] for one in found["thoughts"]} == {"draft", "target"}
     json.dumps(found)
 
 

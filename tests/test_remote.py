@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -532,7 +533,10 @@ def test_the_command_line_tells_what_a_server_can_do(capsys: pytest.CaptureFixtu
     assert "https://host/v1#model" in capsys.readouterr().err
 
 
-def test_the_command_line_searches_with_a_remote_pair(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_searches_with_a_remote_pair(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path))
     table = scores(everywhere(0.8, depths=3), ends=3)
     judge = {" correct": 0.9, " wrong": 0.1}
     with serving(Writer("either", table), judge=lambda _: judge) as server:
@@ -542,5 +546,5 @@ def test_the_command_line_searches_with_a_remote_pair(capsys: pytest.CaptureFixt
         assert "large" in capsys.readouterr().out
         assert run([*arguments, "--gamma", "2"]) == 1
         assert "two local models" in capsys.readouterr().err
-        assert run(["solve", QUESTION, "--target", server.url]) == 1
+        assert run(["solve", QUESTION, *pair[:2], "--target", server.url]) == 1
         assert "name the model" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def open_models(
                 Engine(resolve(options[role], quant=quant), config=placed)
             )
         target = models.get("target")
-        if options["on_loss"] == "draft" and isinstance(target, RemoteModel):
+        if options.get("on_loss") == "draft" and isinstance(target, RemoteModel):
             require("draft" in models, "--on-loss draft needs a draft: open one")
             models["target"] = FallbackModel(target, models["draft"])
         task = task_named(options["task"])
