@@ -537,7 +537,7 @@ def test_the_command_line_searches_with_a_remote_pair(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path))
-    table = scores(everywhere(0.8, depths=3), ends=3)
+    table = scores(everywhere(0.8, depths=4), ends=3)  # a judge's request reaches the script, too
     judge = {" correct": 0.9, " wrong": 0.1}
     with serving(Writer("either", table), judge=lambda _: judge) as server:
         pair = ["--draft", f"{server.url}#large", "--target", f"{server.url}#large"]
