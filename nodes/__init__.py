@@ -23,6 +23,7 @@ from forethought.nodes.evaluate import Evaluate
 from forethought.nodes.gauge import Gauge
 from forethought.nodes.hand_overs import Begin, Recheck, TakeOver, Verify
 from forethought.nodes.paragraphs import Probe, WriteParagraph
+from forethought.nodes.policies import AcceptancePolicy
 from forethought.nodes.revise import Revise
 from forethought.nodes.routes import (
     after_accept,
@@ -36,10 +37,12 @@ from forethought.nodes.select import Select
 from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
 from forethought.nodes.state import EVENT_SCHEMA, SearchInput, SearchState, changed_settings
+from forethought.nodes.steps import Rules
 
 __all__ = [
     "EVENT_SCHEMA",
     "Accept",
+    "AcceptancePolicy",
     "AnswerFromChain",
     "Begin",
     "Cancellable",
@@ -56,6 +59,7 @@ __all__ = [
     "Probe",
     "Recheck",
     "Revise",
+    "Rules",
     "SearchInput",
     "SearchState",
     "Select",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
-from forethought.nodes.controller import Controller
-from forethought.nodes.policies import policy_of
+from forethought.nodes.policies import AcceptancePolicy
 from forethought.nodes.rules import n_best, owed, threshold_pool
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
+from forethought.nodes.steps import Rules
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
 
@@ -23,7 +23,7 @@ class Accept:
     another policy than SpecSearch's its own test stands in place of the threshold's.
     """
 
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         if state["stop"]:
@@ -32,7 +32,7 @@ class Accept:
         proposed = [t for t in state["candidates"] if t.status == "proposed"]
         drafted = not state["needs"]
         if drafted:
-            decided = judge_drafts(state, config)
+            decided = judge_drafts(state, config, self.rules.policy(config))
             due = needs(state, decided, config)
             self._observe(decided)
         else:
@@ -50,7 +50,7 @@ class Accept:
 
     def _observe(self, decided: dict[int, Thought]) -> None:
         accepted = [t.num_draws for t in decided.values() if t.status == "accepted"]
-        self.controller.observe_acceptance(
+        self.rules.controller.observe_acceptance(
             sum(accepted), sum(t.num_draws for t in decided.values())
         )
 
@@ -82,9 +82,11 @@ def threshold_at(thresholds: dict[int, float], depth: int) -> float | None:
     return thresholds[max(known)] if known else None
 
 
-def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]:
+def judge_drafts(
+    state: SearchState, config: SearchConfig, policy: AcceptancePolicy
+) -> dict[int, Thought]:
     """Every draft by id, accepted or rejected; at most N accepted per parent."""
-    policy, beta = policy_of(config), threshold_at(state["thresholds"], state["depth"])
+    beta = threshold_at(state["thresholds"], state["depth"])
     decided: dict[int, Thought] = {}
     for parent in state["frontier"]:
         drafts = [t for t in state["candidates"] if t.parent == parent and t.score is not None]

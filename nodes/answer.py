@@ -8,6 +8,7 @@ from typing import Any
 from langgraph.types import Overwrite
 
 from forethought.config import SearchConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.closing import Closing
 from forethought.nodes.commits import commit
@@ -52,10 +53,15 @@ class WriteAnswer:
         if finished_paths(state):
             path = choose_path(state, config, task)
         else:
-            path = best_open_path(state, tree)
+            path, stop = best_open_path(state, tree), state["stop"]
             with node_scope(state, config, answering=True) as scope:
-                ending = self._close(state, path, task)
-            reason = scope.stop_reason() or state["stop"] or "limit"
+                try:
+                    ending = self._close(state, path, task)
+                except RemoteError:
+                    if not path:
+                        raise
+                    ending, stop = None, "lost"
+            reason = scope.stop_reason() or stop or "limit"
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]

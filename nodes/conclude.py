@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config_thinking import ThinkingConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
@@ -37,10 +38,16 @@ class Conclude:
         reason: EndReason = "answer"
         added: list[Thought] = []
         if not (state["is_ended"] and any(thought.text.strip() for thought in chain)):
+            stop = state["stop"]
             chain = [thought for thought in chain if not thought.is_terminal]
             with node_scope(state, config, answering=True) as scope:
-                ending = self._closed(state, chain, config)
-            reason = scope.stop_reason() or state["stop"] or "limit"
+                try:
+                    ending = self._closed(state, chain, config)
+                except RemoteError:
+                    if not chain:
+                        raise
+                    ending, stop = None, "lost"
+            reason = scope.stop_reason() or stop or "limit"
             entries = entries_of(scope, "answered")
             added = [ending] if ending else []
         path = chain + added

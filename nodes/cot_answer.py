@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.closing import Closing
 from forethought.nodes.commits import commit
@@ -39,11 +40,17 @@ class AnswerFromChain:
         task = task_named(config.task)
         chain = chain_to_answer(state)
         path = [] if chain is None else [chain.marked(_STANDS[chain.source])]
+        stop = state["stop"]
         with node_scope(state, config, answering=True) as scope:
             if not self._is_answered(path, config):
-                path += self._endings(state, path, config)
+                try:
+                    path += self._endings(state, path, config)
+                except RemoteError:
+                    if not path:
+                        raise
+                    stop = "lost"
         is_whole = all(t.is_terminal for t in path) and self._is_answered(path, config)
-        reason = state["stop"] or ("answer" if is_whole else scope.stop_reason() or "limit")
+        reason = stop or ("answer" if is_whole else scope.stop_reason() or "limit")
         entries = entries_of(scope, "answered")
         thoughts = settled(state["chains"], path)
         text = "".join(thought.text for thought in path).strip()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.config_cot import CotConfig
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.evaluators.voting import majority
 from forethought.model import RunStopped
 from forethought.nodes.commits import commit
@@ -38,6 +38,8 @@ class ChooseChain:
                 return cost(scope, "scored") | {"stop": stopped.reason}
             except PromptTooLong:
                 return {"stop": "limit"}
+            except RemoteError:
+                return {"stop": "lost"}
         scored = [replace(t, score=s) for t, s in zip(chains, shares[:-1], strict=True)]
         tell(runtime, "scored", thoughts=scored)
         choice = picked(shares, bias=config.all_wrong_bias, correction=config.correction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.model import Model
 from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
@@ -27,10 +27,10 @@ class ThinkAgain:
             try:
                 writer = ChainWriter(self.model, "target")
                 own = writer.greedy(state["question"], config, number=len(chains) + 1)
-            except PromptTooLong:
+            except (PromptTooLong, RemoteError) as error:
                 if not chains:
                     raise
-                return {"stop": "limit"}
+                return {"stop": "limit" if isinstance(error, PromptTooLong) else "lost"}
         own = [thought.marked("revised") for thought in own]
         tell(runtime, "decided", thoughts=own)
         return {

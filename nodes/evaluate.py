@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.evaluators import Evaluator
 from forethought.evaluators.asking import scores_of
 from forethought.model import RunStopped
@@ -14,7 +14,7 @@ from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
     cost,
-    full_context,
+    cut_short,
     node_scope,
     parent_path,
     settings,
@@ -40,8 +40,8 @@ class Evaluate:
                 scores = scores_of(self.evaluator, state["question"], paths)
             except RunStopped as stopped:
                 return cost(scope, "scored") | {"stop": stopped.reason}
-            except PromptTooLong as error:
-                return full_context(state, error)
+            except (PromptTooLong, RemoteError) as error:
+                return cut_short(state, error)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
         scored = [replace(t, score=s) for t, s in zip(new, scores, strict=True)]
         tell(runtime, "scored", thoughts=scored)

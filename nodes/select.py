@@ -9,11 +9,10 @@ from langgraph.types import Overwrite
 
 from forethought.config import SearchConfig
 from forethought.nodes.commits import commit, leaves, shared
-from forethought.nodes.controller import Controller
 from forethought.nodes.mcts import walk
 from forethought.nodes.rules import best
 from forethought.nodes.state import SearchRuntime, SearchState, is_spent, settings, tell
-from forethought.nodes.steps import opened
+from forethought.nodes.steps import Rules, opened
 from forethought.thoughts import ROOT, SearchStop, Thought
 
 
@@ -23,7 +22,7 @@ class Select:
     are finished (OpenR, `SearchTree.beam_search`). MCTS walks on, to the next leaf
     (`nodes.mcts`). Everything decided enters the tree, once."""
 
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
@@ -37,7 +36,7 @@ class Select:
             chosen.frontier,
             chosen.depth,
             config=config,
-            controller=self.controller,
+            rules=self.rules,
             num_finished=len(chosen.finished),
         )
         return {

@@ -8,9 +8,8 @@ from typing import Any
 
 from langgraph.types import Overwrite
 
-from forethought.nodes.controller import Controller
 from forethought.nodes.state import SearchInput, SearchRuntime, begun, settings
-from forethought.nodes.steps import first_step
+from forethought.nodes.steps import Rules, first_step
 from forethought.stores import ThresholdKey, ThresholdStore
 from forethought.thoughts import ROOT
 
@@ -22,7 +21,7 @@ class Start:
 
     store: ThresholdStore | None
     key: ThresholdKey
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchInput, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
@@ -30,10 +29,10 @@ class Start:
         thresholds: dict[int, float] = {}
         if config.init == "store" and self.store is not None:
             thresholds = self.store.warm_start(replace(self.key, task=config.task))
-        if self.controller.wants_gauge(config):
+        if self.rules.want_gauge(config):
             step = {"frontier": [ROOT], "depth": 1, "needs": {}, "plans": []}
         else:
-            step = first_step(thresholds, config, self.controller)
+            step = first_step(thresholds, config, self.rules)
         return {
             **begin,
             **step,

@@ -21,7 +21,7 @@ from langgraph.types import Overwrite
 from typing_extensions import TypedDict
 
 from forethought.config import SearchConfig
-from forethought.errors import PromptTooLong, SearchError
+from forethought.errors import PromptTooLong, RemoteError, SearchError
 from forethought.model import Meter, Scope, current_scope, run_scope
 from forethought.thoughts import (
     ROOT,
@@ -144,14 +144,15 @@ def changed_settings(config: Any) -> dict[str, Any]:
     return {"class": type(config).__name__, **changed}
 
 
-def full_context(state: RunState, error: PromptTooLong) -> dict[str, Any]:
-    """The update where a path has outgrown a model's context: the search ends with what it has.
+def cut_short(state: RunState, error: PromptTooLong | RemoteError) -> dict[str, Any]:
+    """The update where a path has outgrown a model's context, or a model elsewhere is lost: the
+    search ends with what it has.
 
-    Where it is the question itself that does not fit, there is nothing to end with: raises `error`.
+    Where that is nothing, as with a question that does not fit: raises `error`.
     """
     if not state["thoughts"]:
         raise error
-    return {"stop": "limit"}
+    return {"stop": "limit" if isinstance(error, PromptTooLong) else "lost"}
 
 
 @contextmanager

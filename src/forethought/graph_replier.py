@@ -39,6 +39,7 @@ _GRAPH_SHARE: Final = 0.8
 _ENDS: Final[dict[EndReason, ReplyEnd]] = {
     "answer": "stop",
     "limit": "length",
+    "lost": "length",
     "deadline": "deadline",
     "cancelled": "cancelled",
 }

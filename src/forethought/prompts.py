@@ -163,6 +163,11 @@ CONVERSATION = (
 )
 TOOLS = "{question}\n\nTools that may be called afterwards:\n{tools}"
 SPEAK = "Now give the final answer to my last message, in the form that was asked for."
+# to a server that cannot be made to go on with a begun answer
+GO_ON = (
+    "Go on with your solution exactly where it stops. Write only its next step, and do not repeat "
+    "anything."
+)
 
 
 def code_question(prompt: str) -> str:

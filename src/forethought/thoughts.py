@@ -16,8 +16,8 @@ from forethought.model import NO_USAGE, StopReason, Usage
 Source = Literal["draft", "target"]
 Status = Literal["proposed", "accepted", "rejected", "revised", "pruned", "final"]
 Role = Literal["drafted", "scored", "revised", "answered"]
-EndReason = Literal["answer", "limit", "deadline", "cancelled"]
-SearchStop = StopReason | Literal["limit"]
+EndReason = Literal["answer", "limit", "deadline", "cancelled", "lost"]
+SearchStop = StopReason | Literal["limit", "lost"]
 # a thought's id, its score and its status, in a form that every serialiser knows
 Verdict = tuple[int, float | None, Status]
 
@@ -135,7 +135,8 @@ class Answer:
     """What a search returns: never empty unless nothing at all was written.
 
     `text` is the whole path; `answer` what the task's pattern finds in it. `finish_reason` is
-    `answer` where a path reached its own end, else why the search stopped before one did.
+    `answer` where a path reached its own end, else why the search stopped before one did: `lost`
+    where a model elsewhere could not be reached any more.
     """
 
     text: str

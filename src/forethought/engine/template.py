@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 
 from forethought.engine.vocabulary import Vocabulary
 from forethought.engine.weights import Weights
-from forethought.errors import ConfigError, ModelLoadError
+from forethought.errors import ConfigError, MissingExtra, ModelLoadError
 from forethought.model import Message
 
-_CHATML = (
+CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -40,18 +40,11 @@ class ChatTemplate:
     """The chat template of an opened model file; ChatML where the file has none."""
 
     def __init__(self, weights: Weights, vocabulary: Vocabulary) -> None:
-        from jinja2 import TemplateSyntaxError  # noqa: PLC0415 - comes with the llama extra
-        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-        source = weights.metadata("tokenizer.chat_template") or _CHATML
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = time.strftime
+        source = weights.metadata("tokenizer.chat_template") or CHATML
         try:
-            self._template = environment.from_string(source)
-        except TemplateSyntaxError as error:
-            raise ModelLoadError(f"{weights.path} has a broken chat template: {error}") from error
+            self._template = compiled(source, str(weights.path))
+        except ConfigError as error:
+            raise ModelLoadError(str(error)) from error
         self._vocabulary = vocabulary
 
     @functools.cached_property
@@ -139,6 +132,28 @@ def _turn(message: Message, marks: _Marks) -> dict[str, Any]:
             for call in calls
         ]
     return turn
+
+
+def compiled(source: str, place: str) -> Any:
+    """The jinja template `source`, found at `place`, to be rendered in a sandbox.
+
+    Raises:
+        ConfigError: it is no template.
+        MissingExtra: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import TemplateSyntaxError  # noqa: PLC0415
+        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtra("jinja2 is not installed: pip install 'forethought[remote]'") from error
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = time.strftime
+    try:
+        return environment.from_string(source)
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"{place} has a broken chat template: {error}") from error
 
 
 def _refuse(message: str) -> NoReturn:
