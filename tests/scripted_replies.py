@@ -145,15 +145,15 @@ class ReplierOnly:
 
 
 def _call(ask: Ask) -> ToolCall | None:
-    names = [tool.name for tool in ask.tools]
-    last = ask.turns[-1]
-    if ask.tool_choice in names:
-        names = [ask.tool_choice]
-    elif ask.tool_choice == "none" or not names:
+    if not ask.tools or ask.tool_choice == "none":
         return None
-    elif ask.tool_choice == "auto" and not (last.role == "user" and "call" in last.content):
-        return None
-    return ToolCall("call_1", names[0], json.dumps({"city": "Oslo"}))
+    if ask.tool_choice == "auto":
+        last = ask.turns[-1]
+        if last.role != "user" or "call" not in last.content:
+            return None
+    is_named = ask.tool_choice not in ("auto", "required")
+    name = ask.tool_choice if is_named else ask.tools[0].name
+    return ToolCall("call_1", name, json.dumps({"city": "Oslo"}))
 
 
 def _split(prompt: str | tuple[int, ...]) -> list[str]:

@@ -151,7 +151,7 @@ class TextAsk:
     `prompt` is text, or ids of the model's own tokens. `params` None writes nothing and only reads
     the prompt, which needs `echo`: the prompt is then the first piece of the reply. `top_logprobs`
     and `deadline` are those of an `Ask`; with `echo` the prompt's tokens have log-probabilities
-    too, and the first of them, which nothing precedes, has NaN.
+    too, and a token that nothing precedes has NaN.
     """
 
     prompt: str | tuple[int, ...]

@@ -119,7 +119,6 @@ class Server:
             responses=ERRORS,
             docs_url=None,
             redoc_url=None,
-            max_body_size=self.config.max_body_bytes,
         )
         get, post = app.get, app.post
         get("/health")(self.health)

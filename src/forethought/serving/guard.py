@@ -1,4 +1,4 @@
-"""Who may ask: checks every request's key, or that it was meant for this machine."""
+"""Who may ask, and how much at once: keys, names of this machine, and the size of bodies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from forethought.serving.faults import BAD_HOST, BAD_KEY, Refused, told
 from forethought.serving.metrics import Metrics
 from forethought.serving.settings import ServerConfig, is_loopback
-from forethought.serving.web import ASGIApp, Message, Receive, Scope, Send
+from forethought.serving.web import ASGIApp, HTTPException, Message, Receive, Scope, Send
 
 _OPEN_TO_ALL = "/health"
 
@@ -19,6 +19,7 @@ class Guard:
     def __init__(self, app: ASGIApp, config: ServerConfig, metrics: Metrics) -> None:
         self._app = app
         self._key = config.api_key
+        self._max_bytes = config.max_body_bytes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,12 +35,22 @@ class Guard:
                 self._metrics.responded(getattr(route, "path", "other"), message["status"])
             await send(message)
 
+        num_bytes = 0
+
+        async def read() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > self._max_bytes:
+                raise HTTPException(413, f"the body has more than {self._max_bytes} bytes")
+            return message
+
         try:
             self._check(scope)
         except Refused as refused:
             await _refuse(refused, count)
             return
-        await self._app(scope, receive, count)
+        await self._app(scope, read, count)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
