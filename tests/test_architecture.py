@@ -37,7 +37,7 @@ LAYERS = (
     {"solve"},
     {"report"},
     {"bench"},
-    {"batch", "training"},
+    {"batch", "serving", "training"},
     {"cli"},
     {"__init__", "__main__"},
 )

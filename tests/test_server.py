@@ -325,6 +325,13 @@ def test_a_request_whose_turn_never_came_is_a_timeout() -> None:
 # Hanging up
 
 
+def read_for_a_while(path: str, body: dict[str, Any]) -> None:
+    with httpx.stream("POST", path, json=body, timeout=0.3) as response:
+        for number, _ in enumerate(response.iter_lines()):
+            if number > 20:
+                raise httpx.ReadTimeout("enough")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_hangs_up_ends_its_reply(stream: bool) -> None:
     endless = ScriptedReplier(is_endless=True, pause=0.01)
@@ -335,17 +342,16 @@ def test_a_client_that_hangs_up_ends_its_reply(stream: bool) -> None:
             "n": 2,
             "messages": [{"role": "user", "content": ""}],
         }
-        with (
-            httpx.Client() as client,
-            pytest.raises(httpx.ReadTimeout),
-            client.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=0.3) as response,
-        ):
-            for number, _ in enumerate(response.iter_lines()):
-                if number > 20:
-                    raise httpx.ReadTimeout("enough")
+        with pytest.raises(httpx.ReadTimeout):
+            read_for_a_while(f"{url}/v1/chat/completions", body)
         wait_for(lambda: len(endless.asks) == 2)
         wait_for(lambda: endless.num_open == 0, 1.0)
         assert httpx.get(f"{url}/health").json() == {"status": "ok", "waiting": 0, "running": 0}
+
+
+def waiting(url: str) -> int:
+    number: int = httpx.get(f"{url}/health").json()["waiting"]
+    return number
 
 
 def test_a_client_that_hangs_up_while_it_waits_is_never_answered() -> None:
@@ -360,7 +366,7 @@ def test_a_client_that_hangs_up_while_it_waits_is_never_answered() -> None:
                 json={"model": "scripted", "messages": [{"role": "user", "content": ""}]},
                 timeout=0.1,
             )
-        wait_for(lambda: httpx.get(f"{url}/health").json()["waiting"] == 0, 0.5)
+        wait_for(lambda: waiting(url) == 0, 0.5)
         first.join()
         assert len(slow.asks) == 1
 
@@ -388,14 +394,11 @@ def test_first_come_is_first_served() -> None:
     slow = ScriptedReplier(pause=0.05, words=("One",))
     with serving(slow, max_running=1) as url:
         threads: list[threading.Thread] = []
-        health = f"{url}/health"
         for number in range(6):
             fields = {"messages": [{"role": "user", "content": str(number)}]}
             threads.append(threading.Thread(target=chat, args=(url,), kwargs=fields))
             threads[-1].start()
-            wait_for(
-                lambda: len(slow.asks) + httpx.get(health).json()["waiting"] > len(threads) - 1
-            )
+            wait_for(lambda: len(slow.asks) + waiting(url) >= len(threads))
         for thread in threads:
             thread.join()
     contents = [ask.turns[0].content for ask in slow.asks]  # type: ignore[union-attr]

@@ -66,7 +66,9 @@ def test_models_are_listed_and_found(client: openai.OpenAI, url: str) -> None:
     assert client.models.retrieve("thinker").object == "model"
     headers = {"authorization": "Bearer k"}
     for data in httpx.get(f"{url}/v1/models", headers=headers).json()["data"]:
-        strictly(Model, {name: data[name] for name in Model.model_fields})
+        endpoints = data.pop("endpoints")
+        assert endpoints == ["/v1/chat/completions", "/v1/completions"]
+        strictly(Model, data)
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("none")
 
@@ -267,12 +269,21 @@ def test_replies_fit_schemas(client: openai.OpenAI) -> None:
 )
 def test_raw_texts_are_of_openais_types(url: str, fields: dict[str, Any]) -> None:
     body = {"model": "scripted", "prompt": "One and", **fields}
-    strictly(Completion, raw(url, "completions", body))
+    strictly(Completion, scored(raw(url, "completions", body)))
     for chunk in raw(url, "completions", {**body, "stream": True}):
         for choice in chunk["choices"]:
             # the client has one type for both, whose reason is always there
             choice["finish_reason"] = choice["finish_reason"] or "stop"
-        strictly(Completion, chunk)
+        strictly(Completion, scored(chunk))
+
+
+def scored(response: Any) -> Any:
+    """Without the nulls of a prompt's first token, which OpenAI sends and its types do not know."""
+    for choice in response["choices"]:
+        for numbers in (choice["logprobs"] or {}).values():
+            if numbers and numbers[0] is None:
+                del numbers[0]
+    return response
 
 
 def test_texts_are_written_on(client: openai.OpenAI) -> None:
@@ -340,7 +351,9 @@ def test_langchains_client_talks_to_it(url: str) -> None:
         answer: int
 
     key = SecretStr("k")
-    chat = ChatOpenAI(model="scripted", base_url=f"{url}/v1", api_key=key, max_retries=0)
+    chat = ChatOpenAI(
+        model="scripted", base_url=f"{url}/v1", api_key=key, max_retries=0, stream_usage=True
+    )
     assert chat.invoke("What is two and two?").content == ANSWER
     chunks = list(chat.stream("What is two and two?"))
     assert "".join(str(chunk.content) for chunk in chunks) == ANSWER
