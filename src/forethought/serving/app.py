@@ -57,10 +57,10 @@ class Server:
         self, repliers: Sequence[Replier | Completer], config: ServerConfig | None = None
     ) -> None:
         self.config = config or ServerConfig()
-        self._served = {replier.name: replier for replier in repliers}
+        self.served = {replier.name: replier for replier in repliers}
         require(bool(repliers), "a server needs at least one model")
         names = [replier.name for replier in repliers]
-        require(len(self._served) == len(names), f"two models have one name: {', '.join(names)}")
+        require(len(self.served) == len(names), f"two models have one name: {', '.join(names)}")
         self._created = int(time.time())
         self._metrics = Metrics()
         self._desk = Desk(self.config, self._metrics)
@@ -74,9 +74,13 @@ class Server:
         """Cancel all replies, and write no more. Call it on the event loop."""
         self._desk.stop()
 
+    async def close(self) -> None:
+        """`stop`, and wait until they have ended."""
+        await self._desk.close()
+
     async def models(self) -> ModelList:
         """All models."""
-        return ModelList(object="list", data=[self._about(name) for name in self._served])
+        return ModelList(object="list", data=[self._about(name) for name in self.served])
 
     async def model(self, model: str) -> ModelBody:
         """One of them."""
@@ -110,7 +114,7 @@ class Server:
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             yield
-            await self._desk.close()
+            await self.close()
 
         app = FastAPI(
             title="Forethought",
@@ -132,11 +136,11 @@ class Server:
         app.add_exception_handler(HTTPException, _fail_http)
         app.add_exception_handler(RequestValidationError, _fail_body)
         has_key = self.config.api_key is not None
-        app.openapi = partial(document, app, list(self._served), has_key=has_key)  # type: ignore[method-assign]
+        app.openapi = partial(document, app, list(self.served), has_key=has_key)  # type: ignore[method-assign]
         return app
 
     def _about(self, name: str) -> ModelBody:
-        served = self._served[name]
+        served = self.served[name]
         return ModelBody(
             id=name,
             object="model",
@@ -149,11 +153,11 @@ class Server:
         )
 
     def _find(self, name: str) -> Replier | Completer:
-        if name not in self._served:
+        if name not in self.served:
             raise Refused(
                 NOT_FOUND, f"there is no model {name!r}: see GET /v1/models", param="model"
             )
-        return self._served[name]
+        return self.served[name]
 
     def _serving(self, name: str, kind: type[Kind]) -> Kind:
         served = self._find(name)

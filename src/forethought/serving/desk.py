@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from forethought.model import RunStopped, Scope, run_scope
 from forethought.replies import Called, Ended, Event, Piece
-from forethought.serving.faults import BUSY, STOPPING, TOO_MANY, TOO_SLOW, Refused
+from forethought.serving.faults import BUSY, STOPPING, TOO_MANY, Refused
 from forethought.serving.metrics import Metrics
 from forethought.serving.settings import ServerConfig
 
@@ -73,8 +73,9 @@ class Desk:
         for index, start in enumerate(starts):
             future = self._pool.submit(self._write, model, start, replies, index)
             self._open[future] = replies
-            replies.follow(index, future)
+            # its place is free before its client hears of the end
             future.add_done_callback(self._open.pop)
+            replies.follow(index, future)
         return replies
 
     def stop(self) -> None:
@@ -129,7 +130,7 @@ class Replies:
         `patience` seconds.
 
         Raises:
-            Refused: a reply was cancelled, or had written nothing by its deadline.
+            RunStopped: a reply was cancelled, or had written nothing by its deadline.
             Exception: what a reply failed with.
         """
         while self._num_open:
@@ -137,7 +138,7 @@ class Replies:
                 index, event = await asyncio.wait_for(self._queue.get(), self._wait(patience))
             except TimeoutError:
                 if self._wait(None) <= 0:
-                    raise _too_slow() from None
+                    raise RunStopped("deadline") from None
                 return None
             if isinstance(event, BaseException):
                 raise event
@@ -147,7 +148,7 @@ class Replies:
             self._num_open -= 1
             if index not in self._ended:
                 assert self.scope.cancel.is_set(), "a reply ended without its last event"
-                raise Refused(STOPPING, "the reply was cancelled")
+                raise RunStopped("cancelled")
         return None
 
     def tell(self, index: int, event: Event | BaseException | None) -> None:
@@ -179,13 +180,9 @@ class Replies:
         elif isinstance(event, Ended):
             self._ended.add(index)
             if event.finish_reason == "cancelled":
-                raise Refused(STOPPING, "the reply was cancelled")
+                raise RunStopped("cancelled")
             if event.finish_reason == "deadline" and index not in self._spoken:
-                raise _too_slow()
-
-
-def _too_slow() -> Refused:
-    return Refused(TOO_SLOW, "nothing was written within the time that a request may take")
+                raise RunStopped("deadline")
 
 
 @contextmanager

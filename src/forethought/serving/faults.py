@@ -72,8 +72,8 @@ BAD_KEY = Fault(401, "invalid_api_key")
 BAD_HOST = Fault(403, "host_not_allowed")
 TOO_MANY = Fault(400, "too_many_choices")
 BUSY = Fault(429, "queue_full")
-STOPPING = Fault(503, "stopping")
-TOO_SLOW = Fault(504, "deadline")
+STOPPING = Fault(503, "stopping", "the reply was cancelled: the server is being stopped")
+TOO_SLOW = Fault(504, "deadline", "the time that a request may take was up")
 UNKNOWN = Fault(500, "internal_error", "the server failed in a way it does not know; see its log")
 
 FAULTS: Mapping[type[BaseException], Fault] = MappingProxyType(
@@ -83,14 +83,13 @@ FAULTS: Mapping[type[BaseException], Fault] = MappingProxyType(
         errors.PromptTooLong: Fault(400, "context_length_exceeded"),
         errors.UnknownModel: NOT_FOUND,
         errors.NotEnoughMemory: Fault(503, "not_enough_memory"),
-        errors.EngineClosed: STOPPING,
+        errors.EngineClosed: Fault(503, "stopping"),
         errors.EngineError: Fault(500, "engine_error"),
         errors.EvaluatorError: Fault(500, "evaluator_error"),
         errors.ModelFileError: Fault(500, "model_file_error"),
         errors.StoreError: Fault(500, "store_error"),
         errors.MissingExtra: Fault(501, "missing_extra"),
         errors.ForethoughtError: Fault(500, "internal_error"),
-        RunStopped: TOO_SLOW,
         Exception: UNKNOWN,
     }
 )
@@ -109,7 +108,10 @@ def told(error: BaseException) -> Told:
     """What a client is told of `error`; what it is not told goes to the log."""
     if isinstance(error, Refused):
         return _told(error.fault, str(error), error.param, error.headers)
-    fault = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+    if isinstance(error, RunStopped):
+        fault = STOPPING if error.reason == "cancelled" else TOO_SLOW
+    else:
+        fault = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
     if fault is UNKNOWN:
         logger.error("a reply failed", exc_info=error)
     return _told(fault, fault.message or str(error))

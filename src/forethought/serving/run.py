@@ -46,6 +46,7 @@ class _Listener(uvicorn.Server):
         timer = asyncio.get_running_loop().call_later(grace, self._answering.stop)
         await super().shutdown(sockets)
         timer.cancel()
+        await self._answering.close()  # a second Ctrl-C skips what the application does at its end
 
 
 @contextmanager
