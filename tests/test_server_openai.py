@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -15,6 +16,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel, ConfigDict, SecretStr
 from scripted_replies import ScriptedReplier
 from serving_client import serving
+
+from forethought.config import SamplingParams
+from forethought.engine import Engine
+from forethought.engine.completer import ModelCompleter
 
 TALKER = ScriptedReplier()
 THINKER = ScriptedReplier("thinker", reasoning=("Two twos.", " So four."))
@@ -367,3 +372,30 @@ def test_langchains_client_talks_to_it(url: str) -> None:
     scored = chat.bind(logprobs=True).invoke("Hi").response_metadata["logprobs"]["content"]
     assert "".join(one["token"] for one in scored) == ANSWER
     assert len(chat.batch(["a", "b", "c"])) == 3
+
+
+# On weights
+
+
+@pytest.mark.weights
+def test_clients_at_once_get_from_an_engine_what_each_would_alone(smollm: Engine) -> None:
+    prompts = [f"{number} plus {number} is" for number in range(12)]
+    params = SamplingParams(temperature=0, max_tokens=6)
+
+    def alone(prompt: str) -> str:
+        return smollm.generate([smollm.start_tokens() + smollm.encode(prompt)], params)[0].text
+
+    with (
+        serving(ModelCompleter(smollm)) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        ThreadPoolExecutor(12) as clients,
+    ):
+
+        def served(prompt: str) -> str:
+            reply = client.completions.create(
+                model=smollm.name, prompt=prompt, temperature=0, max_tokens=6
+            )
+            return reply.choices[0].text
+
+        texts = list(clients.map(served, prompts))
+    assert texts == [alone(prompt) for prompt in prompts]

@@ -9,7 +9,13 @@ from pydantic import Field, model_validator
 
 from forethought.config import require
 from forethought.replies import Ask, Tool, ToolCall, Turn
-from forethought.serving.sampling_body import Body, SamplingBody, TokenCount, seed_of_choice
+from forethought.serving.sampling_body import (
+    WHOLE,
+    Body,
+    SamplingBody,
+    TokenCount,
+    seed_of_choice,
+)
 
 _NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 
@@ -141,7 +147,9 @@ class ChatBody(SamplingBody):
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     response_format: Format | None = None
     logprobs: bool | None = Field(None, description="Log-probabilities of the answer's tokens.")
-    top_logprobs: int | None = Field(None, ge=0, le=20, description="Needs logprobs.")
+    top_logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = Field(
+        None, description="Needs logprobs."
+    )
     modalities: list[Literal["text"]] | None = None
     audio: None = Field(None, description="Not offered.")
     functions: None = Field(None, description="Not offered: use tools.")

@@ -14,6 +14,7 @@ from forethought.serving.web import FastAPI, get_openapi
 
 _BODIES = ("ChatBody", "TextBody")
 _OPEN_TO_ALL = "/health"
+_PLACE = "#/components/schemas/{model}"
 
 # "default" also takes the place of FastAPI's own 422, which is a 400 here
 _ENDS: dict[int | str, str] = {
@@ -32,9 +33,16 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def _streamed(whole: type[BaseModel], chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    text = f"`data:` lines, each with a {chunk.__name__}, and `data: [DONE]`."
-    event = {"type": "string", "description": text}
-    content = {"text/event-stream": {"schema": event}}
+    """A response that is one body, or a stream of events."""
+    names = (chunk.__name__, ErrorBody.__name__)
+    data = {
+        "type": "string",
+        "description": "The last event of a stream without an error is [DONE].",
+        "contentMediaType": "application/json",
+        "contentSchema": {"anyOf": [{"$ref": _PLACE.format(model=name)} for name in names]},
+    }
+    event = {"type": "object", "properties": {"data": data}, "required": ["data"]}
+    content = {"text/event-stream": {"itemSchema": event}}
     return {200: {"model": whole, "content": content, "description": "The replies."}}
 
 
@@ -46,8 +54,7 @@ def document(app: FastAPI, models: Sequence[str], *, has_key: bool) -> dict[str,
     """The OpenAPI document of a server of these models."""
     found: dict[str, Any] = get_openapi(title=app.title, version=app.version, routes=app.routes)
     parts: dict[str, Any] = found["components"]
-    template = "#/components/schemas/{model}"
-    _, chunk = models_json_schema([(ChatChunk, "serialization")], ref_template=template)
+    _, chunk = models_json_schema([(ChatChunk, "serialization")], ref_template=_PLACE)
     parts["schemas"] = {**chunk["$defs"], **parts["schemas"]}
     for name in _BODIES:
         parts["schemas"][name]["properties"]["model"]["enum"] = list(models)

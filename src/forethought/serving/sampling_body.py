@@ -7,9 +7,9 @@ that clients send besides are ignored.
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from forethought.config import SamplingParams
 from forethought.engine.sampler import stream_seed
@@ -17,8 +17,16 @@ from forethought.engine.sampler import stream_seed
 MOST_CHOICES = 128
 _INT64 = 2**63
 
+
+def _whole(number: object) -> object:
+    """To JSON 5.0 is an integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+# behind the bounds, so that the OpenAPI document has them
+WHOLE = BeforeValidator(_whole)
 StopString = Annotated[str, Field(min_length=1, max_length=1000)]
-TokenCount = Annotated[int, Field(ge=1, le=10_000_000)]
+TokenCount = Annotated[int, Field(ge=1, le=10_000_000), WHOLE]
 
 
 class Body(BaseModel):
@@ -37,19 +45,25 @@ class SamplingBody(Body):
     """How replies are drawn."""
 
     model: str = Field(description="One of GET /v1/models.")
-    n: int | None = Field(1, ge=1, le=MOST_CHOICES, description="Replies wanted (per prompt).")
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES), WHOLE] | None = Field(
+        1, description="Replies wanted (per prompt)."
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy.")
     top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling; 1 is off.")
-    top_k: int | None = Field(None, ge=0, le=1_000_000, description="0 is off.")
+    top_k: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = Field(
+        None, description="0 is off."
+    )
     min_p: float | None = Field(None, ge=0, le=1, description="0 is off.")
-    seed: int | None = Field(None, ge=-_INT64, le=_INT64 - 1, description="Fixes every draw.")
+    seed: Annotated[int, Field(ge=-_INT64, le=_INT64 - 1), WHOLE] | None = Field(
+        None, description="Fixes every draw."
+    )
     stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = Field(
         None, description="Text that ends the answer, and is not part of it."
     )
     stream: bool | None = Field(False, description="Send server-sent events.")
     stream_options: StreamOptions | None = None
-    frequency_penalty: Literal[0] | None = Field(None, description="Not offered: 0.")
-    presence_penalty: Literal[0] | None = Field(None, description="Not offered: 0.")
+    frequency_penalty: float | None = Field(None, ge=0, le=0, description="Not offered: 0.")
+    presence_penalty: float | None = Field(None, ge=0, le=0, description="Not offered: 0.")
     logit_bias: dict[str, Any] | None = Field(None, max_length=0, description="Not offered.")
 
     @property

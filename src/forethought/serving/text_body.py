@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from forethought.replies import TextAsk
-from forethought.serving.sampling_body import SamplingBody, seed_of_choice
+from forethought.serving.sampling_body import WHOLE, SamplingBody, seed_of_choice
 
 _DEFAULT_TOKENS = 16  # OpenAI's
 
 Text = Annotated[str, Field(min_length=1)]
-Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Token = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 Tokens = Annotated[list[Token], Field(min_length=1)]
 Prompts = (
     Text
@@ -27,14 +27,16 @@ class TextBody(SamplingBody):
     """Texts to be written on."""
 
     prompt: Prompts = Field(description="Text or token ids, or several of either.")
-    max_tokens: int | None = Field(
-        _DEFAULT_TOKENS, ge=0, le=10_000_000, description="0 writes nothing: see echo."
+    max_tokens: Annotated[int, Field(ge=0, le=10_000_000), WHOLE] | None = Field(
+        _DEFAULT_TOKENS, description="0 writes nothing: see echo."
     )
     echo: bool | None = Field(False, description="Begin with the prompt.")
-    logprobs: int | None = Field(
-        None, ge=0, le=20, description="Log-probabilities, and of so many likeliest tokens."
+    logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = Field(
+        None, description="Log-probabilities, and of so many likeliest tokens."
     )
-    best_of: Literal[1] | None = Field(None, description="Not offered: 1.")
+    best_of: Annotated[int, Field(ge=1, le=1), WHOLE] | None = Field(
+        None, description="Not offered: 1."
+    )
     suffix: None = Field(None, description="Not offered.")
 
     def asks(self, most_tokens: int) -> list[TextAsk]:
