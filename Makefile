@@ -29,7 +29,7 @@ test-all: test .venv/train
 	$(BIN)/python -m pytest -m torch
 
 fuzz: .venv/dev
-	FORETHOUGHT_FUZZ=1000 $(BIN)/python -m pytest tests/test_server_schema.py
+	FORETHOUGHT_FUZZ=500 $(BIN)/python -m pytest -s tests/test_server_schema.py
 
 check: .venv/train
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ from forethought import errors
 from forethought.errors import ConfigError, ForethoughtError
 from forethought.model import RunStopped
 from forethought.replies import Ask, Event
-from forethought.serving import ServerConfig
+from forethought.serving import ServerConfig, desk, respond
 from forethought.serving.app import Server
 from forethought.serving.faults import FAULTS, told
 
@@ -152,7 +152,7 @@ def test_an_error_in_the_middle_of_a_stream_is_its_last_event() -> None:
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "robot", "content": ""}]}, "messages.0"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0"),
-        ({"top_logprobs": 3}, ""),
+        ({"top_logprobs": 3}, None),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"stop": [""]}, "stop"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
@@ -320,6 +320,22 @@ def test_a_request_whose_turn_never_came_is_a_timeout() -> None:
         statuses = [r.status_code for r in clients.map(lambda _: chat(url), range(2))]
     assert sorted(statuses) == [200, 504]
     assert len(late.asks) == 1
+
+
+def test_a_reply_that_overlooks_its_deadline_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "_PATIENCE_SECONDS", 0.1)
+    with serving(Late(), deadline=0.1) as url:
+        response = chat(url)
+    assert response.status_code == 504
+
+
+def test_a_stream_that_is_silent_shows_that_it_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(respond, "_SILENCE_SECONDS", 0.1)
+    with serving(ScriptedReplier(pause=0.25, words=("One",))) as url:
+        lines = chat(url, stream=True).text.split("\n\n")
+    assert lines[:2] == [": still at work"] * 2
+    assert lines[2].startswith("data: {")
+    assert "data: [DONE]" in lines
 
 
 # Hanging up

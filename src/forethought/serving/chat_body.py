@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from forethought.config import require
 from forethought.replies import Ask, Tool, ToolCall, Turn
@@ -155,12 +155,6 @@ class ChatBody(SamplingBody):
     functions: None = Field(None, description="Not offered: use tools.")
     function_call: None = Field(None, description="Not offered: use tool_choice.")
 
-    @model_validator(mode="after")
-    def _is_of_a_piece(self) -> ChatBody:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
-        return self
-
     def asks(self, most_tokens: int) -> list[Ask]:
         """What each of the replies is asked for.
 
@@ -169,6 +163,7 @@ class ChatBody(SamplingBody):
         """
         wanted = self.max_completion_tokens or self.max_tokens or most_tokens
         choice = self.tool_choice or "auto"
+        require(self.top_logprobs is None or bool(self.logprobs), "top_logprobs needs logprobs")
         require(choice != "required" or bool(self.tools), "tool_choice required needs tools")
         ask = Ask(
             turns=tuple(_turn(message) for message in self.messages),
