@@ -44,7 +44,8 @@ class ScriptedReplier:
     fails: Exception | None = None
     fails_after: int = 0
     is_endless: bool = False
-    asks: list[Ask | TextAsk] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    texts: list[TextAsk] = field(default_factory=list)
     num_open: int = 0
     most_open: int = 0
 
@@ -65,7 +66,10 @@ class ScriptedReplier:
         words: tuple[str, ...],
         call: ToolCall | None = None,
     ) -> Iterator[Event]:
-        self.asks.append(ask)
+        if isinstance(ask, Ask):
+            self.asks.append(ask)
+        else:
+            self.texts.append(ask)
         self.num_open += 1
         self.most_open = max(self.most_open, self.num_open)
         try:

@@ -417,7 +417,7 @@ def test_first_come_is_first_served() -> None:
             wait_for(lambda: len(slow.asks) + waiting(url) >= len(threads))
         for thread in threads:
             thread.join()
-    contents = [ask.turns[0].content for ask in slow.asks]  # type: ignore[union-attr]
+    contents = [ask.turns[0].content for ask in slow.asks]
     assert contents == list("012345")
 
 

@@ -41,7 +41,7 @@ def test_requests_are_met_as_the_document_says(api: Any, path: str, mode: Genera
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=CASES, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    def meet(case: schemathesis.Case) -> None:
+    def meet(case: schemathesis.Case[Any]) -> None:
         response = case.call(headers=KEY)
         # a schema cannot say all that parts of a request have to do with each other
         is_at_odds = b'"invalid_value"' in response.content or b"too_many" in response.content

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 FinishReason = Literal["stop", "length", "tool_calls"]
+Endpoint = Literal["/v1/chat/completions", "/v1/completions"]
 
 
 class CachedTokens(BaseModel):
@@ -172,7 +173,7 @@ class ModelBody(BaseModel):
     object: Literal["model"]
     created: int
     owned_by: str
-    endpoints: list[Literal["/v1/chat/completions", "/v1/completions"]]
+    endpoints: list[Endpoint]
 
 
 class ModelList(BaseModel):

@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import TypeVar
 
 from forethought.config import require
 from forethought.errors import ForethoughtError
 from forethought.model import RunStopped
 from forethought.replies import Ask, Completer, Event, Replier, TextAsk
-from forethought.serving.answers import Health, ModelBody, ModelList
+from forethought.serving.answers import Endpoint, Health, ModelBody, ModelList
 from forethought.serving.chat_body import ChatBody
 from forethought.serving.chat_shape import ChatShape
 from forethought.serving.desk import Desk
@@ -39,7 +38,6 @@ from forethought.serving.web import (
     Send,
 )
 
-Kind = TypeVar("Kind", Replier, Completer)
 _SHOWN_MISTAKES = 3
 
 
@@ -89,14 +87,18 @@ class Server:
 
     async def chat(self, body: ChatBody, request: Request) -> Response:
         """Answer a conversation."""
-        replier = self._serving(body.model, Replier)
+        replier = self._find(body.model)
+        if not isinstance(replier, Replier):
+            raise _elsewhere(body.model)
         asks = body.asks(self.config.max_tokens)
         replies = self._desk.open(body.model, [partial(_reply, replier, ask) for ask in asks])
         return await Exchange(request, body, replies, len(asks), ChatShape(body)).response()
 
     async def complete(self, body: TextBody, request: Request) -> Response:
         """Write texts on."""
-        completer = self._serving(body.model, Completer)
+        completer = self._find(body.model)
+        if not isinstance(completer, Completer):
+            raise _elsewhere(body.model)
         asks = body.asks(self.config.max_tokens)
         replies = self._desk.open(body.model, [partial(_text, completer, ask) for ask in asks])
         return await Exchange(request, body, replies, len(asks), TextShape(body)).response()
@@ -141,15 +143,17 @@ class Server:
 
     def _about(self, name: str) -> ModelBody:
         served = self.served[name]
+        endpoints: list[Endpoint] = []
+        if isinstance(served, Replier):
+            endpoints.append("/v1/chat/completions")
+        if isinstance(served, Completer):
+            endpoints.append("/v1/completions")
         return ModelBody(
             id=name,
             object="model",
             created=self._created,
             owned_by="forethought",
-            endpoints=[
-                *(["/v1/chat/completions"] if isinstance(served, Replier) else []),
-                *(["/v1/completions"] if isinstance(served, Completer) else []),
-            ],
+            endpoints=endpoints,
         )
 
     def _find(self, name: str) -> Replier | Completer:
@@ -159,13 +163,9 @@ class Server:
             )
         return self.served[name]
 
-    def _serving(self, name: str, kind: type[Kind]) -> Kind:
-        served = self._find(name)
-        if not isinstance(served, kind):
-            raise Refused(
-                BAD_REQUEST, f"{name!r} is served by the other endpoint only", param="model"
-            )
-        return served
+
+def _elsewhere(name: str) -> Refused:
+    return Refused(BAD_REQUEST, f"{name!r} is served by the other endpoint only", param="model")
 
 
 def _reply(replier: Replier, ask: Ask, seconds: float) -> Iterator[Event]:

@@ -16,6 +16,8 @@ from forethought.serving.answers import CachedTokens, FinishReason, ReasoningTok
 
 _LEAST_LOGPROB = -9999.0  # OpenAI's, for what is as good as impossible; JSON has no infinity
 
+_REASONS: dict[ReplyEnd, FinishReason] = {"stop": "stop", "tool_calls": "tool_calls"}
+
 
 @dataclass(slots=True)
 class Gathered:
@@ -67,7 +69,7 @@ def head(prefix: str, model: str) -> dict[str, Any]:
 
 def finish_reason(end: ReplyEnd) -> FinishReason:
     """OpenAI's word for it: a reply that ran out of time was too long."""
-    return "length" if end in ("deadline", "cancelled", "length") else end
+    return _REASONS.get(end, "length")
 
 
 def usage_of(ends: Iterable[Ended], per_prompt: int) -> UsageBody:
