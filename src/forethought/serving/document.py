@@ -35,11 +35,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def _streamed(whole: type[BaseModel], chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """A response that is one body, or a stream of events."""
     names = (chunk.__name__, ErrorBody.__name__)
+    said: list[dict[str, str]] = [{"$ref": _PLACE.format(model=name)} for name in names]
     data = {
         "type": "string",
         "description": "The last event of a stream without an error is [DONE].",
         "contentMediaType": "application/json",
-        "contentSchema": {"anyOf": [{"$ref": _PLACE.format(model=name)} for name in names]},
+        "contentSchema": {"anyOf": [*said, {"const": "[DONE]"}]},
     }
     event = {"type": "object", "properties": {"data": data}, "required": ["data"]}
     content = {"text/event-stream": {"itemSchema": event}}
