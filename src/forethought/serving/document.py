@@ -35,13 +35,13 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def _streamed(whole: type[BaseModel], chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """A response that is one body, or a stream of events."""
     names = (chunk.__name__, ErrorBody.__name__)
-    said: list[dict[str, str]] = [{"$ref": _PLACE.format(model=name)} for name in names]
-    data = {
+    chunks = {
         "type": "string",
-        "description": "The last event of a stream without an error is [DONE].",
         "contentMediaType": "application/json",
-        "contentSchema": {"anyOf": [*said, {"const": "[DONE]"}]},
+        "contentSchema": {"anyOf": [{"$ref": _PLACE.format(model=name)} for name in names]},
     }
+    done = {"const": "[DONE]", "description": "The last one of a stream without an error."}
+    data = {"anyOf": [chunks, done]}
     event = {"type": "object", "properties": {"data": data}, "required": ["data"]}
     content = {"text/event-stream": {"itemSchema": event}}
     return {200: {"model": whole, "content": content, "description": "The replies."}}
