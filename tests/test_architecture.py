@@ -41,7 +41,7 @@ LAYERS = (
     {"chat"},
     {"platform", "report"},
     {"bench"},
-    {"batch", "training"},
+    {"batch", "serving", "training"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from forethought.config import (
     MOST_LOGPROBS,
@@ -139,6 +139,31 @@ class Ended:
 Event = Piece | Called | Noted | Ended
 
 
+@dataclass(frozen=True, slots=True)
+class TextAsk:
+    """What a raw text asks for: to be written on, without a template.
+
+    `prompt` is text, or ids of the model's own tokens. `params` None writes nothing and only reads
+    the prompt, which needs `echo`: the prompt is then the first piece of the reply. `top_logprobs`
+    and `deadline` are those of an `Ask`; with `echo` the prompt's tokens have log-probabilities
+    too, and a token that nothing precedes has NaN.
+    """
+
+    prompt: str | tuple[int, ...]
+    params: SamplingParams | None
+    echo: bool = False
+    top_logprobs: int | None = None
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.prompt), "a prompt must not be empty")
+        require(self.params is not None or self.echo, "to write nothing needs echo")
+        if self.top_logprobs is not None:
+            require_between("top_logprobs", self.top_logprobs, (0, MOST_LOGPROBS))
+        require_deadline(self.deadline)
+
+
+@runtime_checkable
 class Replier(Protocol):
     """Answers conversations; safe to call from threads, whose replies share the engines' batches.
 
@@ -157,4 +182,17 @@ class Replier(Protocol):
             PromptTooLong: the conversation does not fit.
             EvaluatorError, EngineError: see `forethought.errors`.
         """
+        ...
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """Writes texts on; safe to call from threads, as a `Replier`, and often one too."""
+
+    @property
+    def name(self) -> str: ...
+
+    def complete(self, ask: TextAsk) -> Iterator[Event]:
+        """Pieces of kind "text" as they are written, an `Ended` at the end; closed, cancelled and
+        raising as `Replier.reply`."""
         ...

@@ -1,0 +1,48 @@
+"""A server in a thread of the test, on a port that was free."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from forethought.replies import Completer, Replier
+from forethought.serving import ServerConfig
+from forethought.serving.app import Server
+
+
+@contextmanager
+def serving(*repliers: Replier | Completer, **settings: Any) -> Iterator[str]:
+    """The server's address, while it runs."""
+    server = Server(repliers, ServerConfig(port=0, **settings))
+    listener = uvicorn.Server(uvicorn.Config(server, port=0, log_level="warning"))
+    thread = threading.Thread(target=listener.run, daemon=True)
+    thread.start()
+    wait_for(lambda: listener.started)
+    port = listener.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        listener.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def wait_for(condition: Any, seconds: float = 10.0) -> None:
+    """Until the condition holds; a failed test where it never does."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.005)
+
+
+def chat(url: str, **fields: Any) -> httpx.Response:
+    """The response to one question."""
+    message = {"role": "user", "content": "What is two and two?"}
+    body = {"model": "scripted", "messages": [message], **fields}
+    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
