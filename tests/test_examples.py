@@ -10,6 +10,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ANSWERS = {
+    "approve_thoughts.py": "29",
     "own_evaluator.py": "42",
     "own_policy.py": "7",
     "remote_target.py": "29",

@@ -34,7 +34,7 @@ from forethought.model import Completion, current_scope, run_scope
 from forethought.runs import compact_serializer, fork, open_runs
 from forethought.solve import Kept, run
 
-SMALL = SearchConfig(max_depth=5, beam_width=2, tree_width=3)
+SMALL = SearchConfig(max_depth=5, beam_width=2, tree_width=3, refill="width")
 WORDS = (
     "the farm has barns with hens in each and after that we multiply by them to get the sum of "
     "all which is then added once more so that nothing is left out of what was asked for"
@@ -228,7 +228,7 @@ def test_a_run_of_a_thousand_thoughts_takes_two_kilobytes_of_each(tmp_path: Path
             solution = solve(
                 QUESTION,
                 wordy(),
-                config=SearchConfig(max_depth=depth, max_tokens=10**9),
+                config=SearchConfig(max_depth=depth, max_tokens=10**9, refill="width"),
                 checkpointer=runs,
                 thread_id="one",
             )

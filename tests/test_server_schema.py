@@ -59,7 +59,7 @@ def test_none_of_them_made_the_server_fail(url: str) -> None:
     for status, count in found:
         statuses[status] += int(count)
     print(dict(statuses))
-    assert statuses.total() >= 5 * CASES
+    assert statuses.total() >= 4 * CASES  # of models there are few
     assert statuses["200"] > CASES
     assert max(statuses) < "500"
 

@@ -624,9 +624,9 @@ def test_a_run_that_is_late_before_it_begins_still_ends_well() -> None:
 
 
 def test_the_callers_deadline_holds_where_it_is_earlier() -> None:
-    scope = Scope(deadline=time.monotonic() + 0.08)
+    scope = Scope(deadline=time.monotonic() + 0.5)
     table = everywhere(0.5, depths=9)
-    pair = Pair(slowly(scores(table)), slowly(scores(table)))
+    pair = Pair(slowly(scores(table), 0.3), slowly(scores(table), 0.3))
     answer = pair.run(scope=scope, deadline=100.0, max_depth=9).solution.answer
     assert (answer.finish_reason, bool(answer.text)) == ("deadline", True)
 
