@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from scripted_replies import ScriptedReplier
 from serving_client import serving
 
+from forethought.chat import PlainReplier
 from forethought.config import SamplingParams
 from forethought.engine import Engine
-from forethought.engine.completer import ModelCompleter
 
 TALKER = ScriptedReplier()
 THINKER = ScriptedReplier("thinker", reasoning=("Two twos.", " So four."))
@@ -390,7 +390,7 @@ def test_clients_at_once_get_from_an_engine_what_each_would_alone(smollm: Engine
         return smollm.generate([smollm.start_tokens() + smollm.encode(prompt)], params)[0].text
 
     with (
-        serving(ModelCompleter(smollm)) as url,
+        serving(PlainReplier(smollm)) as url,
         openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
         ThreadPoolExecutor(12) as clients,
     ):

@@ -22,7 +22,12 @@ from serving_client import chat, wait_for
 from forethought.cli import serve as command
 from forethought.cli.main import run
 from forethought.cli.opening import Opened
+from forethought.config import SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
+from forethought.evaluators.registry import Parts
+from forethought.graph_replier import GraphReplier
+from forethought.prompts import MATH
+from forethought.replies import Ask, Completer, Ended, Piece, Replier, Turn
 from forethought.serving import run as serving_run
 from forethought.serving.app import Server
 
@@ -123,25 +128,51 @@ def test_memory_is_flat_over_300_requests() -> None:
 # The command
 
 
-def test_the_command_serves_the_pair_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_serves_the_pair_with_its_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     servers: list[Server] = []
 
     @contextmanager
     def opened(*_: object) -> Iterator[Opened]:
-        models: Any = {
-            role: ScriptedModel(lambda *_: "four", name=role) for role in ("draft", "target")
-        }
-        parts: Any = None
-        yield Opened(models, parts)
+        one = ScriptedModel(
+            lambda *_: "So it is \\boxed{4}.", judge=lambda _: [0.8, 0.1], name="small"
+        )
+        other = ScriptedModel(lambda *_: "It is \\boxed{4}.", name="large")
+        models: Any = {"draft": one, "target": other}
+        yield Opened(models, Parts(one, one, MATH))
 
     monkeypatch.setattr(command, "open_models", opened)
     monkeypatch.setattr(serving_run, "serve", servers.append)
     monkeypatch.setenv("FORETHOUGHT_API_KEY", "sesam")
-    assert run(["serve", "--host", "0.0.0.0", "--max-running", "3"]) == 0
+    monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path))
+    graphs = ["--graph", "spec-search", "--graph", "speculative-cot", "--set", "seed=3"]
+    assert run(["serve", "--host", "0.0.0.0", "--max-running", "3", *graphs]) == 0
     (server,) = servers
     config = server.config
     assert (config.host, config.max_running, config.api_key) == ("0.0.0.0", 3, "sesam")
-    assert list(server.served) == ["draft", "target"]
+    assert list(server.served) == ["small", "large", "spec-search", "speculative-cot"]
+    for replier in server.served.values():
+        assert isinstance(replier, Replier)
+        turns = (Turn("user", "What is two and two?"),)
+        *pieces, end = replier.reply(Ask(turns, SamplingParams(max_tokens=50)))
+        assert isinstance(end, Ended)
+        said = [piece.text for piece in pieces if isinstance(piece, Piece) and piece.kind == "text"]
+        is_graph = isinstance(replier, GraphReplier)
+        assert "".join(said).endswith("4" if is_graph else "t is \\boxed{4}.")
+        assert ("acceptance_rate" in end.details) == is_graph
+        assert isinstance(replier, Completer) != is_graph
+    config = server.served["spec-search"].config  # type: ignore[union-attr]
+    assert config == SearchConfig(seed=3), "the server's own options are not the graph's"
+
+
+def test_graphs_and_settings_that_there_are_not_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["serve", "--set", "bean_width=1"]) == 1
+    assert "no setting 'bean_width'" in capsys.readouterr().err
+    assert run(["serve", "--graph", "oracle"]) == 1
+    assert "oracle" in capsys.readouterr().err
 
 
 def test_the_command_refuses_to_be_open_to_all(

@@ -200,6 +200,11 @@ class Speaker(Model, Protocol):
         who calls this; closing it frees the sequence within one decode step."""
         ...
 
+    def logprobs(self, prompt: list[int], *, top: int = 0) -> list[TokenLogprob]:
+        """How probable the model finds each token of `prompt`, one of at least two, but the first,
+        with the `top` likeliest in its place. Raises as `readings`."""
+        ...
+
 
 class RunStopped(Exception):
     """The run's scope was cancelled or its deadline passed while a score was being computed."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from forethought.chat.calls import OPENING, CallParser, before_bare_call, calls_grammar
 from forethought.chat.conversation import prompt_of
+from forethought.chat.texts import deltas, end_of, written_on
 from forethought.config import Reasoning, SamplingParams
 from forethought.engine.json_grammar import Rules
 from forethought.model import (
@@ -18,17 +19,26 @@ from forethought.model import (
     Meter,
     Model,
     Scope,
-    Speaker,
     current_scope,
-    run_scope,
 )
 from forethought.prompts_chat import CALL_OPEN
-from forethought.replies import Ask, Called, Ended, Event, Piece, PieceKind, ReplyEnd, ReplyUsage
+from forethought.replies import (
+    Ask,
+    Called,
+    Ended,
+    Event,
+    Piece,
+    PieceKind,
+    ReplyEnd,
+    ReplyUsage,
+    TextAsk,
+)
 from forethought.thinking_tags import CLOSE, has_think_tags
 
 
 class PlainReplier:
-    """Implements `forethought.replies.Replier` over one model, which is not closed.
+    """Implements `forethought.replies.Replier`, and `Completer`, over one model, which is not
+    closed.
 
     A model that can be listened to, such as `Engine`, is streamed as it writes; of any other each
     part comes as a whole.
@@ -53,14 +63,31 @@ class PlainReplier:
 
     def reply(self, ask: Ask) -> Iterator[Event]:
         """See `Replier.reply`; the scope is that of who takes the first event."""
-        outer = current_scope() or Scope()
-        scope = outer.within(ask.deadline, meter=Meter())
         thinks = has_think_tags(self._model, self._reasoning)
-        try:
+        with _within(ask.deadline) as scope:
             yield from _Reply(self._model, ask, scope, thinks=thinks).events()
-        finally:
-            for name, usage in scope.meter.totals().items():
-                outer.meter.add(name, usage)
+
+    def complete(self, ask: TextAsk) -> Iterator[Event]:
+        """See `Completer.complete`; the scope is that of who takes the first event.
+
+        Raises:
+            ConfigError: log-probabilities were asked for, and the model does not tell them.
+            PromptTooLong, EngineError, RunStopped: as `Speaker.stream` and `Speaker.logprobs`.
+        """
+        with _within(ask.deadline) as scope:
+            yield from written_on(self._model, ask, scope)
+
+
+@contextmanager
+def _within(seconds: float | None) -> Iterator[Scope]:
+    """A scope in the caller's, with a meter of its own, that is read into the caller's at last."""
+    outer = current_scope() or Scope()
+    scope = outer.within(seconds, meter=Meter())
+    try:
+        yield scope
+    finally:
+        for name, usage in scope.meter.totals().items():
+            outer.meter.add(name, usage)
 
 
 class _Reply:
@@ -121,8 +148,8 @@ class _Reply:
         grammar = calls_grammar(named, most=1) if named else calls_grammar(self._tools)
         params = replace(self._ask.params, stop=(), grammar=grammar)
         parser, num_calls, completion = CallParser(), 0, None
-        with closing(self._deltas(params)) as deltas:
-            for delta in deltas:
+        with closing(self._deltas(params)) as parts:
+            for delta in parts:
                 completion = delta.completion
                 for call in parser.add(delta.text):
                     num_calls += 1
@@ -135,8 +162,8 @@ class _Reply:
     ) -> Generator[Event, None, Completion | None]:
         """Pieces as they are written; no completion where a bare call was begun."""
         completion = None
-        with closing(self._deltas(params)) as deltas:
-            for delta in before_bare_call(deltas) if may_call else deltas:
+        with closing(self._deltas(params)) as parts:
+            for delta in before_bare_call(parts) if may_call else parts:
                 completion = delta.completion
                 if delta.text:
                     yield Piece(kind, delta.text, delta.logprobs)
@@ -146,11 +173,7 @@ class _Reply:
     def _deltas(self, params: SamplingParams) -> Generator[Delta]:
         left = self._ask.params.max_tokens - self._num_written
         params = replace(params, max_tokens=max(1, left))
-        with run_scope(self._scope):
-            if isinstance(self._model, Speaker):
-                return self._model.stream(self._prompt, params)
-            (completion,) = self._model.generate([self._prompt], params)
-        return (delta for delta in [Delta(completion.text, completion=completion)])
+        return deltas(self._model, self._prompt, params, self._scope)
 
     def _grammar(self) -> str | None:
         """Of the answer, or of a call's opening in its place."""
@@ -192,4 +215,4 @@ class _Reply:
 
 def _end_of(completion: Completion | None) -> ReplyEnd:
     assert completion is not None
-    return "stop" if completion.finish_reason == "eos" else completion.finish_reason
+    return end_of(completion)

@@ -106,6 +106,11 @@ class ScriptedModel:
         (completion,) = self.generate([prompt], params)
         return _letters(completion, params.top_logprobs)
 
+    def logprobs(self, prompt: list[int], *, top: int = 0) -> list[TokenLogprob]:
+        """Every token is as likely as any of 128 others."""
+        self._read([prompt])
+        return [_told(chr(token), top) for token in prompt[1:]]
+
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """What the script judges; `RunStopped` where the caller's run has stopped."""
         require(bool(choices) and all(choices), "probs needs at least one token id per choice")
@@ -169,7 +174,10 @@ def cut_reply(reply: str, params: SamplingParams) -> tuple[str, FinishReason]:
 
 def _letters(completion: Completion, num_top: int | None) -> Generator[Delta]:
     for letter in completion.text:
-        alike = TokenLogprob(letter, letter.encode(), -math.log(128))
-        told = () if num_top is None else (replace(alike, top=(alike,) * num_top),)
-        yield Delta(letter, told)
+        yield Delta(letter, () if num_top is None else (_told(letter, num_top),))
     yield Delta("", completion=completion)
+
+
+def _told(letter: str, num_top: int) -> TokenLogprob:
+    alike = TokenLogprob(letter, letter.encode(), -math.log(128))
+    return replace(alike, top=(alike,) * num_top)

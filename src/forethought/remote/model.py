@@ -91,9 +91,11 @@ class RemoteModel:
         Where the run stops, answers under way are cut off and come back as far as they had come.
 
         Raises:
+            ConfigError: `params` has a grammar.
             RemoteError: the model cannot be reached, or refuses.
             PromptTooLong: a prompt does not fit.
         """
+        require(params.grammar is None, f"{self.name} is behind a server: it takes no grammar")
         self._check(prompts)
         draws = [Draw(params, index) for index in range(len(prompts))]
         groups: dict[tuple[int, ...], list[Draw]] = {}
