@@ -16,6 +16,7 @@ from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
     entries_of,
+    lost,
     next_id,
     node_scope,
     settings,
@@ -57,10 +58,8 @@ class WriteAnswer:
             with node_scope(state, config, answering=True) as scope:
                 try:
                     ending = self._close(state, path, task)
-                except RemoteError:
-                    if not path:
-                        raise
-                    ending, stop = None, "lost"
+                except RemoteError as error:
+                    ending, stop = None, lost(path, runtime, error)
             reason = scope.stop_reason() or stop or "limit"
             entries = entries_of(scope, "answered")
             if ending is not None:

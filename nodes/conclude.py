@@ -11,7 +11,7 @@ from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
 from forethought.nodes.commits import commit
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.state import entries_of, lost, node_scope, tell
 from forethought.prompts import task_named
 from forethought.thinking_tags import closing, has_think_tags, opening_of
 from forethought.thoughts import (
@@ -43,10 +43,8 @@ class Conclude:
             with node_scope(state, config, answering=True) as scope:
                 try:
                     ending = self._closed(state, chain, config)
-                except RemoteError:
-                    if not chain:
-                        raise
-                    ending, stop = None, "lost"
+                except RemoteError as error:
+                    ending, stop = None, lost(chain, runtime, error)
             reason = scope.stop_reason() or stop or "limit"
             entries = entries_of(scope, "answered")
             added = [ending] if ending else []

@@ -12,7 +12,7 @@ from forethought.model import Model
 from forethought.nodes.closing import Closing
 from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, chain_to_answer, cot_settings
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.state import entries_of, lost, node_scope, tell
 from forethought.prompts import task_named
 from forethought.thinking_tags import closing, has_think_tags, is_closed, opening_of
 from forethought.thoughts import (
@@ -45,10 +45,8 @@ class AnswerFromChain:
             if not self._is_answered(path, config):
                 try:
                     path += self._endings(state, path, config)
-                except RemoteError:
-                    if not path:
-                        raise
-                    stop = "lost"
+                except RemoteError as error:
+                    stop = lost(path, runtime, error)
         is_whole = all(t.is_terminal for t in path) and self._is_answered(path, config)
         reason = stop or ("answer" if is_whole else scope.stop_reason() or "limit")
         entries = entries_of(scope, "answered")

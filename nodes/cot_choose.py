@@ -12,7 +12,7 @@ from forethought.model import RunStopped
 from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
 from forethought.nodes.selection import Selector, picked
-from forethought.nodes.state import cost, node_scope, tell
+from forethought.nodes.state import cost, lost, node_scope, tell
 from forethought.prompts import task_named
 from forethought.thoughts import Thought
 
@@ -38,8 +38,8 @@ class ChooseChain:
                 return cost(scope, "scored") | {"stop": stopped.reason}
             except PromptTooLong:
                 return {"stop": "limit"}
-            except RemoteError:
-                return {"stop": "lost"}
+            except RemoteError as error:
+                return {"stop": lost(chains, runtime, error)}
         scored = [replace(t, score=s) for t, s in zip(chains, shares[:-1], strict=True)]
         tell(runtime, "scored", thoughts=scored)
         choice = picked(shares, bias=config.all_wrong_bias, correction=config.correction)

@@ -9,7 +9,7 @@ from forethought.errors import PromptTooLong, RemoteError
 from forethought.model import Model
 from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
-from forethought.nodes.state import cost, node_scope, tell
+from forethought.nodes.state import cost, lost, node_scope, tell
 from forethought.nodes.whole_chains import ChainWriter
 
 
@@ -27,10 +27,12 @@ class ThinkAgain:
             try:
                 writer = ChainWriter(self.model, "target")
                 own = writer.greedy(state["question"], config, number=len(chains) + 1)
-            except (PromptTooLong, RemoteError) as error:
+            except PromptTooLong:
                 if not chains:
                     raise
-                return {"stop": "limit" if isinstance(error, PromptTooLong) else "lost"}
+                return {"stop": "limit"}
+            except RemoteError as error:
+                return {"stop": lost(chains, runtime, error)}
         own = [thought.marked("revised") for thought in own]
         tell(runtime, "decided", thoughts=own)
         return {

@@ -36,7 +36,7 @@ class Draft:
             try:
                 thoughts = Writer(self.model, "draft").write(state, config, counts=counts)
             except (PromptTooLong, RemoteError) as error:
-                return cut_short(state, error)
+                return cut_short(state, runtime, error)
         num_thoughts, seconds = sum(counts.values()), scope.meter.seconds()
         self.controller.observe("drafted", num_thoughts=num_thoughts, seconds=seconds)
         tell(runtime, "proposed", thoughts=thoughts)

@@ -41,7 +41,7 @@ class Evaluate:
             except RunStopped as stopped:
                 return cost(scope, "scored") | {"stop": stopped.reason}
             except (PromptTooLong, RemoteError) as error:
-                return cut_short(state, error)
+                return cut_short(state, runtime, error)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
         scored = [replace(t, score=s) for t, s in zip(new, scores, strict=True)]
         tell(runtime, "scored", thoughts=scored)

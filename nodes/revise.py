@@ -44,7 +44,7 @@ class Revise:
                     if not counts or scope.stop_reason():
                         break
             except (PromptTooLong, RemoteError) as error:
-                return cut_short(state, error)
+                return cut_short(state, runtime, error)
         num_thoughts, seconds = sum(state["needs"].values()), scope.meter.seconds()
         self.controller.observe("revised", num_thoughts=num_thoughts, seconds=seconds)
         known = len(state["candidates"])

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 from langgraph.channels import DeltaChannel
 from langgraph.runtime import Runtime
@@ -144,15 +144,30 @@ def changed_settings(config: Any) -> dict[str, Any]:
     return {"class": type(config).__name__, **changed}
 
 
-def cut_short(state: RunState, error: PromptTooLong | RemoteError) -> dict[str, Any]:
+def cut_short(
+    state: RunState, runtime: Runtime[Any], error: PromptTooLong | RemoteError
+) -> dict[str, Any]:
     """The update where a path has outgrown a model's context, or a model elsewhere is lost: the
     search ends with what it has.
 
     Where that is nothing, as with a question that does not fit: raises `error`.
     """
-    if not state["thoughts"]:
+    kept = state["thoughts"]
+    if isinstance(error, RemoteError):
+        in_work: list[Thought] = state.get("candidates", [])  # type: ignore[assignment]
+        return {"stop": lost([*kept, *in_work], runtime, error)}
+    if not kept:
         raise error
-    return {"stop": "limit" if isinstance(error, PromptTooLong) else "lost"}
+    return {"stop": "limit"}
+
+
+def lost(kept: list[Thought], runtime: Runtime[Any], error: RemoteError) -> Literal["lost"]:
+    """Tell that a model elsewhere is lost, why the run ends; raises `error` where nothing was
+    `kept`."""
+    if not kept:
+        raise error
+    tell(runtime, "lost", message=str(error))
+    return "lost"
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Pen:
             try:
                 thought = self._write(state, config, num_tokens, (opening, until))
             except (PromptTooLong, RemoteError) as error:
-                return Turn(None, cut_short(state, error))
+                return Turn(None, cut_short(state, runtime, error))
         stop = scope.stop_reason() or ("limit" if thought is None else None)
         return Turn(thought, cost(scope, role) | {"stop": stop})
 

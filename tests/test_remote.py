@@ -24,6 +24,7 @@ from forethought.cli.main import run
 from forethought.config import SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError, EngineClosed, PromptTooLong, RemoteError
+from forethought.evaluators import Evaluator
 from forethought.evaluators import Judge as ModelJudge
 from forethought.evaluators.likelihood import Likelihood
 from forethought.graphs import spec_search
@@ -38,7 +39,8 @@ from forethought.remote import (
     pieces,
 )
 from forethought.remote.settings import address_of, is_address
-from forethought.solve import Solution, solve
+from forethought.solve import Listener, Solution, solve
+from forethought.thoughts import Thought
 
 QUICK = RemoteConfig(attempts=3, timeout=0.5, max_wait=0.05)
 ASKED: list[Message] = [{"role": "user", "content": "Tell me."}]
@@ -391,10 +393,17 @@ def test_addresses_name_a_server_and_a_model() -> None:
 # Searches
 
 
-def search(draft: Model, target: Model, **settings: Any) -> Solution:
-    graph = spec_search(draft=draft, target=target, evaluator=Stated())
+def search(
+    draft: Model,
+    target: Model,
+    *,
+    evaluator: Evaluator | None = None,
+    listen: Listener | None = None,
+    **settings: Any,
+) -> Solution:
+    graph = spec_search(draft=draft, target=target, evaluator=evaluator or Stated())
     small: dict[str, Any] = {"tree_width": 2, "beam_width": 1, "max_depth": 4}
-    return solve(QUESTION, graph, config=SearchConfig(**(small | settings)))
+    return solve(QUESTION, graph, config=SearchConfig(**(small | settings)), listen=listen)
 
 
 def scripted(script: Any, name: str) -> tuple[Writer, ScriptedModel]:
@@ -427,6 +436,7 @@ def in_words(writer: Writer) -> Script:
 
 
 def test_a_lost_target_leaves_the_search_its_best_answer() -> None:
+    events: list[dict[str, Any]] = []
     table = everywhere(0.1, depths=9)
     target = Writer("target", scores(everywhere(0.8, depths=9)))
     with remote(target) as (server, model):
@@ -435,9 +445,26 @@ def test_a_lost_target_leaves_the_search_its_best_answer() -> None:
             server.faults = ["reset"] * 99
             return step(call, table[call.depth][0])
 
-        solution = search(scripted(fails, "draft")[1], model)
+        solution = search(scripted(fails, "draft")[1], model, listen=events.append)
     assert solution.answer.finish_reason == "lost"
     assert solution.answer.text.startswith("target1")
+    told = [one["message"] for one in events if one["event"] == "lost"]
+    assert told
+    assert all("large" in message or server.url in message for message in told)
+
+
+def test_a_judge_that_is_lost_at_the_first_scoring_leaves_the_drafts() -> None:
+    class Lost(Stated):
+        def score(self, question: str, paths: list[list[Thought]]) -> list[float]:
+            raise RemoteError("the judge is gone")
+
+    draft = scripted(scores({1: [0.5]}), "draft")[1]
+    target = ScriptedModel(lambda *_: "7}", name="large")
+    events: list[dict[str, Any]] = []
+    answer = search(draft, target, evaluator=Lost(), listen=events.append, policy="fixed").answer
+    assert answer.finish_reason == "lost"
+    assert answer.text.startswith("draft1")
+    assert [one["message"] for one in events if one["event"] == "lost"] == ["the judge is gone"]
 
 
 def test_a_target_that_is_lost_before_anything_was_thought_is_an_error() -> None:
