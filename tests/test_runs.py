@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from killed_run import QUESTION, Scores, main, slow_graph, told
+from killed_run import QUESTION, Scores, main, main_on_weights, slow_graph, told
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Overwrite
@@ -66,12 +67,31 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path:
             process.kill()
             process.join()
             num_kills += 1
-    assert num_kills > 5
+    assert num_kills == 20
     resumed = json.loads(out.read_text(encoding="utf-8"))
     main(str(tmp_path / "whole"), "one", str(out))
     assert resumed == json.loads(out.read_text(encoding="utf-8"))
     ids = [thought[0] for thought in resumed["thoughts"]]
     assert len(ids) == len(set(ids)) > 20
+
+
+@pytest.mark.weights
+def test_on_weights_a_run_that_is_killed_ends_as_one_that_was_not(
+    smollm_path: Path, tmp_path: Path
+) -> None:
+    def ended(name: str, num_steps: int) -> tuple[int | None, Any]:
+        out = tmp_path / "out.json"
+        out.unlink(missing_ok=True)
+        arguments = (str(smollm_path), str(tmp_path / name), str(out), num_steps)
+        process = get_context("spawn").Process(target=main_on_weights, args=arguments)
+        process.start()
+        process.join()
+        return process.exitcode, json.loads(out.read_text("utf-8")) if out.exists() else None
+
+    assert [ended("killed", 1)[0] for _ in range(2)] == [-signal.SIGKILL] * 2
+    code, resumed = ended("killed", 99)
+    assert (code, resumed) == (0, ended("whole", 99)[1])
+    assert len(resumed["thoughts"]) > 2
 
 
 class Dying(ScriptedModel):

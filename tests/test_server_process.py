@@ -134,7 +134,7 @@ def test_the_command_serves_the_pair_with_its_settings(
     servers: list[Server] = []
 
     @contextmanager
-    def opened(*_: object) -> Iterator[Opened]:
+    def opened(*_: object, **__: object) -> Iterator[Opened]:
         one = ScriptedModel(
             lambda *_: "So it is \\boxed{4}.", judge=lambda _: [0.8, 0.1], name="small"
         )
