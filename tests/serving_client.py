@@ -1,11 +1,15 @@
-"""A server in a thread of the test, on a port that was free."""
+"""Servers on ports that were free: in a thread of the test, or in a process of their own."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +18,8 @@ import uvicorn
 from forethought.replies import Completer, Replier
 from forethought.serving import ServerConfig
 from forethought.serving.app import Server
+
+TESTS = Path(__file__).parent
 
 
 @contextmanager
@@ -31,6 +37,25 @@ def serving(*repliers: Replier | Completer, **settings: Any) -> Iterator[str]:
         listener.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
+
+
+@contextmanager
+def process(pause: float = 0.0, grace: float = 5.0) -> Iterator[tuple[str, Any]]:
+    """A server's address and process; ended at the end if the test did not."""
+    arguments = [sys.executable, str(TESTS / "serve_scripted.py"), str(pause), str(grace)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            lines: list[str] = []
+            while not (found := re.search(r"running on (http://\S+)", "".join(lines))):
+                line = server.stderr.readline()
+                assert line, lines
+                lines.append(line)
+            # nobody else reads what it goes on to say
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+            yield found[1], server
+        finally:
+            server.kill()
 
 
 def wait_for(condition: Any, seconds: float = 10.0) -> None:

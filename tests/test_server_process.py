@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from serving_client import chat, wait_for
+from serving_client import chat, process, wait_for
 
 from forethought.cli import serve as command
 from forethought.cli.main import run
@@ -30,27 +29,6 @@ from forethought.prompts import MATH
 from forethought.replies import Ask, Completer, Ended, Piece, Replier, Turn
 from forethought.serving import run as serving_run
 from forethought.serving.app import Server
-
-TESTS = Path(__file__).parent
-
-
-@contextmanager
-def process(pause: float = 0.0, grace: float = 5.0) -> Iterator[tuple[str, Any]]:
-    """A server's address and process; ended at the end if the test did not."""
-    arguments = [sys.executable, str(TESTS / "serve_scripted.py"), str(pause), str(grace)]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        try:
-            lines: list[str] = []
-            while not (found := re.search(r"running on (http://\S+)", "".join(lines))):
-                line = server.stderr.readline()
-                assert line, lines
-                lines.append(line)
-            # nobody else reads what it goes on to say
-            threading.Thread(target=server.stderr.read, daemon=True).start()
-            yield found[1], server
-        finally:
-            server.kill()
 
 
 def stopped(server: Any, seconds: float) -> int:
