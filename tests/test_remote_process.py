@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from serving_client import process
 
+from forethought.chat import PlainReplier
 from forethought.config import SamplingParams, SearchConfig
 from forethought.engine import ScriptedModel
+from forethought.errors import ConfigError
 from forethought.graphs import spec_search
 from forethought.remote import OpenAIServer, RemoteConfig, RemoteModel
+from forethought.replies import Ask, Ended, Piece, Turn
 from forethought.solve import Solution, solve
 from forethought.thoughts import Thought
 
@@ -61,3 +66,17 @@ def test_a_server_that_is_killed_leaves_the_search_what_it_has() -> None:
         solution = search(target, fatal)
     assert solution.answer.finish_reason == "lost"
     assert solution.answer.text.startswith("Step 1")
+
+
+def test_what_is_elsewhere_speaks_and_completes_and_refuses_what_needs_a_grammar() -> None:
+    with process() as (url, _), target_at(url) as target:
+        replier = PlainReplier(target)
+        ask = Ask((Turn("user", "How many?"),), SamplingParams(max_tokens=50, stop=("\n",)))
+        *pieces, end = replier.reply(ask)
+        assert pieces == [Piece("text", "Step 1 of 0.")]
+        assert isinstance(end, Ended)
+        assert end.finish_reason == "stop"
+        with pytest.raises(ConfigError, match="takes no grammar"):
+            list(replier.reply(replace(ask, schema={"type": "object"})))
+        with pytest.raises(ConfigError, match="does not tell log-probabilities"):
+            list(replier.reply(replace(ask, top_logprobs=0)))

@@ -106,6 +106,20 @@ def test_memory_is_flat_over_300_requests() -> None:
 # The command
 
 
+def check_replies(server: Server) -> None:
+    """That both models and the graphs reply, and who completes texts."""
+    for replier in server.served.values():
+        assert isinstance(replier, Replier)
+        turns = (Turn("user", "What is two and two?"),)
+        *pieces, end = replier.reply(Ask(turns, SamplingParams(max_tokens=50)))
+        assert isinstance(end, Ended)
+        said = [piece.text for piece in pieces if isinstance(piece, Piece) and piece.kind == "text"]
+        is_graph = isinstance(replier, GraphReplier)
+        assert "".join(said).endswith("4" if is_graph else "t is \\boxed{4}.")
+        assert ("acceptance_rate" in end.details) == is_graph
+        assert isinstance(replier, Completer) != is_graph
+
+
 def test_the_command_serves_the_pair_with_its_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -121,7 +135,12 @@ def test_the_command_serves_the_pair_with_its_settings(
         yield Opened(models, Parts(one, one, MATH))
 
     monkeypatch.setattr(command, "open_models", opened)
-    monkeypatch.setattr(serving_run, "serve", servers.append)
+
+    def serve(server: Server) -> None:
+        check_replies(server)
+        servers.append(server)
+
+    monkeypatch.setattr(serving_run, "serve", serve)
     monkeypatch.setenv("FORETHOUGHT_API_KEY", "sesam")
     monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path))
     graphs = ["--graph", "spec-search", "--graph", "speculative-cot", "--set", "seed=3"]
@@ -130,16 +149,6 @@ def test_the_command_serves_the_pair_with_its_settings(
     config = server.config
     assert (config.host, config.max_running, config.api_key) == ("0.0.0.0", 3, "sesam")
     assert list(server.served) == ["small", "large", "spec-search", "speculative-cot"]
-    for replier in server.served.values():
-        assert isinstance(replier, Replier)
-        turns = (Turn("user", "What is two and two?"),)
-        *pieces, end = replier.reply(Ask(turns, SamplingParams(max_tokens=50)))
-        assert isinstance(end, Ended)
-        said = [piece.text for piece in pieces if isinstance(piece, Piece) and piece.kind == "text"]
-        is_graph = isinstance(replier, GraphReplier)
-        assert "".join(said).endswith("4" if is_graph else "t is \\boxed{4}.")
-        assert ("acceptance_rate" in end.details) == is_graph
-        assert isinstance(replier, Completer) != is_graph
     config = server.served["spec-search"].config  # type: ignore[union-attr]
     assert config == SearchConfig(seed=3), "the server's own options are not the graph's"
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -90,7 +90,7 @@ class Transport:
 
     async def events(
         self, path: str, body: dict[str, Any], kind: type[Reply]
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncGenerator[Reply]:
         """Server-sent events up to the last; not tried again. Raises RemoteError, PromptTooLong."""
         async with self._answered("POST", path, body) as response:
             async for line in response.aiter_lines():
