@@ -206,6 +206,12 @@ def test_settings_reach_the_replier(client: openai.OpenAI) -> None:
     assert ask.deadline is not None
 
 
+def test_a_top_k_of_minus_one_is_off(client: openai.OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    client.chat.completions.create(model="scripted", messages=messages, extra_body={"top_k": -1})
+    assert TALKER.asks[-1].params.top_k == 0
+
+
 def test_stop_strings_and_limits_end_replies(client: openai.OpenAI) -> None:
     make = client.chat.completions.create
     choice = make(model="scripted", messages=QUESTION, stop=[" are"]).choices[0]

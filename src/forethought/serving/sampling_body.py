@@ -50,8 +50,8 @@ class SamplingBody(Body):
     )
     temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy.")
     top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling; 1 is off.")
-    top_k: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = Field(
-        None, description="0 is off."
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = Field(
+        None, description="0 and -1 are off."
     )
     min_p: float | None = Field(None, ge=0, le=1, description="0 is off.")
     seed: Annotated[int, Field(ge=-_INT64, le=_INT64 - 1), WHOLE] | None = Field(
@@ -82,6 +82,8 @@ class SamplingBody(Body):
         said = {name: value for name in named if (value := getattr(self, name)) is not None}
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         seed = secrets.randbits(63) if self.seed is None else self.seed % 2**64
+        if self.top_k == -1:  # as vLLM's clients say it
+            said["top_k"] = 0
         return SamplingParams(**said, stop=stop, seed=seed, max_tokens=max_tokens)
 
 
