@@ -23,6 +23,7 @@ from forethought.evaluators.likelihood import Likelihood
 from forethought.evaluators.probe import Probe, load_probe
 from forethought.evaluators.registry import Parts, build_evaluator
 from forethought.evaluators.sandbox import Limits, Outcome, Sandbox
+from forethought.evaluators.shortlist import Shortlist
 from forethought.evaluators.small_prm import SmallPrm, open_small_prm
 from forethought.evaluators.unit_tests import CodeProblem, UnitTests, run_tests
 from forethought.evaluators.visible_tests import VisibleTests
@@ -52,6 +53,7 @@ __all__ = [
     "Parts",
     "Probe",
     "Sandbox",
+    "Shortlist",
     "SmallPrm",
     "UnitTests",
     "VisibleTests",

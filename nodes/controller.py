@@ -6,7 +6,6 @@ state as a `Plan`, so that a run can be read afterwards.
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, replace
 from typing import Final
@@ -54,22 +53,24 @@ class Costs:
 class Step:
     """A step to be planned: `num_paths` open paths, whose accepted thoughts are counted in
     `num_pools`; `wanted` of a pool leave nothing to replace (`rules.pools`). A draft is accepted
-    with the chance `acceptance`."""
+    with the chance `acceptance`; `likeness` in [0, 1] says how far the drafts of a step fare alike,
+    their intra-class correlation: 0 independently, 1 all or none."""
 
     num_paths: int
     num_pools: int
     wanted: int
     acceptance: float
+    likeness: float = 0.0
 
 
 def expected_seconds(plan: Plan, step: Step, costs: Costs) -> float:
     """Of a step with `plan.num_drafts` drafts and `plan.num_large` thoughts of the target per path.
 
-    Accepted drafts are binomial; what is missing is replaced in one call of the target's, which is
-    saved only if no pool misses anything.
+    Accepted drafts are beta-binomial; what is missing is replaced in one call of the target,
+    which is saved only if no pool misses anything.
     """
     num_drafts = step.num_paths * plan.num_drafts
-    chances = binomial(num_drafts // step.num_pools, step.acceptance)
+    chances = beta_binomial(num_drafts // step.num_pools, step.acceptance, step.likeness)
     missing = sum(p * max(0, step.wanted - k) for k, p in enumerate(chances))
     owed = step.num_pools * missing + step.num_paths * plan.num_large
     is_called = 1.0 if plan.num_large else 1 - sum(chances[step.wanted :]) ** step.num_pools
@@ -79,9 +80,30 @@ def expected_seconds(plan: Plan, step: Step, costs: Costs) -> float:
     return seconds + is_called * costs.alone(owed / is_called)
 
 
-def binomial(num: int, chance: float) -> list[float]:
-    """P(k of `num`) for k = 0..num."""
-    return [math.comb(num, k) * chance**k * (1 - chance) ** (num - k) for k in range(num + 1)]
+def beta_binomial(num: int, chance: float, alike: float = 0.0) -> list[float]:
+    """P(k of `num`) for k = 0..num, each with `chance`, correlated by `alike`; binomial at 0."""
+    if alike >= 1:
+        return [1 - chance, *[0.0] * (num - 1), chance] if num else [1.0]
+    chances = [1.0]
+    for drawn in range(num):  # every draw that was accepted makes the next likelier (Polya's urn)
+        scale = 1 - alike + alike * drawn
+        hits = [p * (chance * (1 - alike) + alike * k) / scale for k, p in enumerate(chances)]
+        misses = [p - hit for p, hit in zip(chances, hits, strict=True)]
+        chances = [hit + miss for hit, miss in zip([0.0, *hits], [*misses, 0.0], strict=True)]
+    return chances
+
+
+def likeness(steps: float, drafts: float, shares: float, squares: float) -> float:
+    """How far a step's drafts fare alike, in [0, 1]: the intra-class correlation, by moments, from
+    sums over steps of their drafts, of the shares that were accepted, and of these squared."""
+    if steps <= 1 or drafts <= steps:
+        return 0.0
+    mean, num = shares / steps, drafts / steps
+    independent = mean * (1 - mean) / num
+    if independent <= 0:
+        return 0.0
+    variance = squares / steps - mean**2
+    return min(1.0, max(0.0, (variance / independent - 1) / (num - 1)))
 
 
 class RunningLine:
@@ -118,6 +140,7 @@ class Controller:
             role: RunningLine() for role in ("drafted", "scored", "revised")
         }
         self._accepted, self._drafted = _PRIOR
+        self._shares = [0.0] * 4  # steps, drafts, shares accepted, and their squares, decayed
         self._num_alone = 0
         self.trust = Trust()
 
@@ -138,6 +161,9 @@ class Controller:
         with self._lock:
             self._accepted = _DECAY * self._accepted + num_accepted
             self._drafted = _DECAY * self._drafted + num_drafted
+            share = num_accepted / max(1, num_drafted)
+            row = (1.0, num_drafted, share, share**2)
+            self._shares = [_DECAY * old + new for old, new in zip(self._shares, row, strict=True)]
 
     def plan(self, given: Plan, *, num_paths: int, num_finished: int, config: SearchConfig) -> Plan:
         """The cheapest plan that still considers N thoughts per path, or `given`, the settings'
@@ -157,7 +183,8 @@ class Controller:
             if drafted is None or scored is None or revised is None:
                 return given
             costs = Costs(drafted, scored, revised)
-            step = Step(num_paths, *pools(num_paths, config, num_finished), acceptance)
+            counted = pools(num_paths, config, num_finished)
+            step = Step(num_paths, *counted, acceptance, likeness(*self._shares))
             best = cheapest(given, step, costs, config)
             self._num_alone = 0 if best.num_drafts else self._num_alone + 1
             if self._num_alone > _STEPS_BETWEEN_TRIALS:

@@ -483,12 +483,12 @@ class Adapts:
 def test_auto_scores_math_by_the_small_prm_that_ships_for_the_draft(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry = "forethought.evaluators.registry"
+    entries = "forethought.evaluators.entries"
     monkeypatch.setattr(
-        f"{registry}.ships", lambda *asked: (asked[0], asked[1].name) == ("prm", "small")
+        f"{entries}.ships", lambda *asked: (asked[0], asked[1].name) == ("prm", "small")
     )
-    monkeypatch.setattr(f"{registry}.shipped", lambda kind, _: Path(f"{kind}-x.gguf"))
-    monkeypatch.setattr(f"{registry}.check_adapter", lambda *_: None)
+    monkeypatch.setattr(f"{entries}.shipped", lambda kind, _: Path(f"{kind}-x.gguf"))
+    monkeypatch.setattr(f"{entries}.check_adapter", lambda *_: None)
     parts = replace(PARTS, opener=Adapts())
     expected = build_evaluator("small-prm+equations@min", parts)
     assert build_evaluator("auto", parts).name == expected.name

@@ -77,7 +77,7 @@ class Desk:
             first = f"{name} {index} adds them up.\n\n"
             last = f"So \\boxed{{{self._answer(name, question)}}}."
             if self.program:
-                first, last = "Double it.\n\n", f"```python\n{self.program}\n```"
+                first, last = "", f"```python\n{self.program}\n```"
             return (first if prompt.endswith("assistant: ") else "") + last
 
         return reply
@@ -404,7 +404,7 @@ def test_functions_are_searched_as_code_and_graded_by_their_tests(
     assert desk.opened == [(["draft", "target"], [], "code")]
     assert [one["accuracy"] for one in found.values()] == [accuracy] * 2
     last = found["ar-beam"]["by_depth"][-1]
-    assert (last["depth"], last["mean_score"]) == (2, accuracy)
+    assert (last["depth"], last["mean_score"]) == (1, accuracy)
 
 
 @drawing

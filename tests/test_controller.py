@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +17,10 @@ from forethought.nodes.controller import (
     Line,
     RunningLine,
     Step,
-    binomial,
+    beta_binomial,
     cheapest,
     expected_seconds,
+    likeness,
 )
 from forethought.thoughts import Plan, Role
 
@@ -34,7 +37,49 @@ def step(
 
 
 def test_chances_of_a_binomial() -> None:
-    assert binomial(2, 0.25) == pytest.approx([0.5625, 0.375, 0.0625])
+    assert beta_binomial(2, 0.25) == pytest.approx([0.5625, 0.375, 0.0625])
+
+
+@pytest.mark.parametrize("num", [0, 1, 4, 8])
+@pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("alike", [0.0, 0.4, 1.0])
+def test_chances_add_up_and_have_their_mean(num: int, chance: float, alike: float) -> None:
+    chances = beta_binomial(num, chance, alike)
+    assert len(chances) == num + 1
+    assert sum(chances) == pytest.approx(1.0)
+    assert sum(k * p for k, p in enumerate(chances)) == pytest.approx(num * chance)
+
+
+def test_drafts_that_fare_alike_are_all_accepted_or_none() -> None:
+    assert beta_binomial(4, 0.3, 1.0) == pytest.approx([0.7, 0, 0, 0, 0.3])
+    # two draws: P(both) = p (p + rho (1 - p))
+    assert beta_binomial(2, 0.3, 0.5)[2] == pytest.approx(0.3 * (0.3 + 0.5 * 0.7))
+
+
+def test_drafts_that_fare_alike_are_dearer() -> None:
+    independent, alike = (replace(step(0.6), likeness=rho) for rho in (0.0, 0.8))
+    assert expected_seconds(GIVEN, alike, COSTS) > expected_seconds(GIVEN, independent, COSTS)
+
+
+def moments(shares: list[float], num: int) -> float:
+    """The likeness of steps of `num` drafts with these shares accepted."""
+    return likeness(len(shares), num * len(shares), sum(shares), sum(share**2 for share in shares))
+
+
+def test_likeness_is_read_off_the_spread_between_steps() -> None:
+    assert moments([0.0, 1.0] * 50, 4) == pytest.approx(1.0)
+    assert moments([0.5] * 100, 4) == 0.0
+    chance = random.Random(5)
+    drawn = [sum(chance.random() < 0.6 for _ in range(8)) / 8 for _ in range(4000)]
+    assert moments(drawn, 8) == pytest.approx(0.0, abs=0.03)
+    rates = [chance.betavariate(0.6, 0.4) for _ in range(4000)]  # likeness 1 / (1 + 0.6 + 0.4)
+    mixed = [sum(chance.random() < rate for _ in range(8)) / 8 for rate in rates]
+    assert moments(mixed, 8) == pytest.approx(0.5, abs=0.04)
+
+
+def test_of_too_little_nothing_is_read() -> None:
+    assert likeness(0, 0, 0, 0) == likeness(1, 4, 0.5, 0.25) == likeness(9, 9, 5, 5) == 0.0
+    assert moments([1.0] * 5, 4) == 0.0
 
 
 def test_nothing_costs_nothing() -> None:
