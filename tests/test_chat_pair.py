@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from scripted_search import Writer, everywhere, scores
 
 from forethought import ChatForethought
 from forethought.chat import pair as pair_module
+from forethought.chat.sharing import num_shared
 from forethought.config import EngineConfig
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError
@@ -109,3 +112,30 @@ def test_a_target_behind_a_server_writes_with_a_draft_of_this_process(
         assert server.drawn
     with pytest.raises(ConfigError, match="name the model"):
         ChatForethought(target=server.url).invoke("How many?")
+
+
+@pytest.mark.weights
+def test_on_weights_a_pair_is_one_engine_where_both_are_one_file(
+    smollm_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path))
+    held = num_shared()
+    chat = ChatForethought(
+        draft=str(smollm_path),
+        target=str(smollm_path),
+        evaluator="equations",
+        engine=EngineConfig(context_size=1024),
+        tree_width=2,
+        beam_width=1,
+        max_depth=2,
+        thought_tokens=30,
+        seed=3,
+    )
+    first, *rest = chat.stream("What is 2 + 3?")
+    whole = functools.reduce(operator.add, rest, first)
+    assert num_shared() == held + 1
+    assert rest
+    assert any(block["type"] == "reasoning" for block in whole.content_blocks)
+    assert whole.response_metadata["finish_reason"] in ("stop", "length")
+    chat.close()
+    assert num_shared() == held
