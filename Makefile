@@ -8,12 +8,13 @@ TORCH ?= 'torch>=2.6'
 # the question reaches the shell as an environment variable, so that no quote in it can break out
 export Q
 
-.PHONY: help solve test test-all check clean
+.PHONY: help solve test test-all fuzz check clean
 
 help:
 	@echo "make solve [Q='...']  set up, fetch the default model pair, think about a question"
 	@echo "make test             set up, fetch what the tests need, run the suite"
 	@echo "make test-all         ... with the tests that need torch"
+	@echo "make fuzz             thousands of requests, right and wrong, against the server"
 	@echo "make check            ruff, mypy --strict, pyright"
 
 solve: .venv/tuned
@@ -26,6 +27,9 @@ test: .venv/dev
 
 test-all: test .venv/train
 	$(BIN)/python -m pytest -m torch
+
+fuzz: .venv/dev
+	FORETHOUGHT_FUZZ=500 $(BIN)/python -m pytest -s tests/test_server_schema.py
 
 check: .venv/train
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
 
 from forethought.config import SearchConfig, require
 from forethought.config_cot import CotConfig
@@ -20,6 +21,7 @@ from forethought.model import Model, Reader
 from forethought.stores import ThresholdStore
 
 AnyGraph = StateGraph[Any, Any, Any, Any]
+AnyCompiled = CompiledStateGraph[Any, Any, Any, Any]
 RunConfig = SearchConfig | ThinkingConfig | CotConfig
 
 

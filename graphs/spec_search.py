@@ -18,11 +18,12 @@ from forethought.evaluators import Evaluator
 from forethought.model import Model
 from forethought.nodes import (
     Accept,
-    Controller,
+    Cancellable,
     Draft,
     Evaluate,
     Gauge,
     Revise,
+    Rules,
     SearchInput,
     SearchState,
     Select,
@@ -44,7 +45,7 @@ def spec_search(
     target: Model,
     evaluator: Evaluator,
     thresholds: ThresholdStore | None = None,
-    controller: Controller | None = None,
+    rules: Rules | None = None,
 ) -> SpecSearchGraph:
     """The graph, not compiled: choose your own checkpointer and store.
 
@@ -53,7 +54,8 @@ def spec_search(
         target: writes the root's thoughts, replaces rejected drafts, closes unfinished answers.
         evaluator: scores thoughts in [0, 1].
         thresholds: keeps thresholds across runs; without it every run starts anew.
-        controller: what earlier runs have learnt about costs, to share it between graphs.
+        rules: an acceptance policy of your own; what earlier runs have learnt about costs, to
+            share it between graphs.
 
     Example:
         graph = spec_search(draft=small, target=large, evaluator=Judge(large, MATH)).compile()
@@ -62,16 +64,17 @@ def spec_search(
     """
     # the run's own task comes with its settings
     key = ThresholdKey(draft=draft.name, target=target.name, evaluator=evaluator.name, task="math")
-    controller = controller or Controller()
+    rules = rules or Rules()
+    controller = rules.controller
     builder = StateGraph(SearchState, SearchConfig, input_schema=SearchInput)
-    builder.add_node("start", Start(thresholds, key, controller), input_schema=SearchInput)
-    builder.add_node("gauge", Gauge(draft, controller))
-    builder.add_node("draft", Draft(draft, controller))
-    builder.add_node("evaluate", Evaluate(evaluator, controller))
-    builder.add_node("accept", Accept(controller))
-    builder.add_node("revise", Revise(target, controller))
-    builder.add_node("select", Select(controller))
-    builder.add_node("answer", WriteAnswer(target, thresholds, key))
+    builder.add_node("start", Cancellable(Start(thresholds, key, rules)), input_schema=SearchInput)
+    builder.add_node("gauge", Cancellable(Gauge(draft, rules)))
+    builder.add_node("draft", Cancellable(Draft(draft, controller)))
+    builder.add_node("evaluate", Cancellable(Evaluate(evaluator, controller)))
+    builder.add_node("accept", Cancellable(Accept(rules)))
+    builder.add_node("revise", Cancellable(Revise(target, controller)))
+    builder.add_node("select", Cancellable(Select(rules)))
+    builder.add_node("answer", Cancellable(WriteAnswer(target, thresholds, key)))
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", after_start)
     builder.add_conditional_edges("gauge", after_gauge)

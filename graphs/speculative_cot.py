@@ -18,6 +18,7 @@ from forethought.config_cot import CotConfig
 from forethought.model import Model, Reader
 from forethought.nodes import (
     AnswerFromChain,
+    Cancellable,
     ChooseChain,
     CotState,
     DraftChains,
@@ -50,11 +51,11 @@ def speculative_cot(
     """
     selects = Selector(selector or target)
     builder = StateGraph(CotState, CotConfig, input_schema=SearchInput)
-    builder.add_node("start", StartChains(selects), input_schema=SearchInput)
-    builder.add_node("draft", DraftChains(draft))
-    builder.add_node("choose", ChooseChain(selects))
-    builder.add_node("think_again", ThinkAgain(target))
-    builder.add_node("answer", AnswerFromChain(target))
+    builder.add_node("start", Cancellable(StartChains(selects)), input_schema=SearchInput)
+    builder.add_node("draft", Cancellable(DraftChains(draft)))
+    builder.add_node("choose", Cancellable(ChooseChain(selects)))
+    builder.add_node("think_again", Cancellable(ThinkAgain(target)))
+    builder.add_node("answer", Cancellable(AnswerFromChain(target)))
     builder.add_edge(START, "start")
     builder.add_edge("start", "draft")
     builder.add_conditional_edges("draft", after_chains)

@@ -18,6 +18,7 @@ from forethought.config_thinking import ThinkingConfig
 from forethought.model import Model
 from forethought.nodes import (
     Begin,
+    Cancellable,
     ChainState,
     Conclude,
     OpenChain,
@@ -49,14 +50,14 @@ def speculative_thinking(*, draft: Model, target: Model) -> SpeculativeThinkingG
         print(solve("...", graph, config=ThinkingConfig(begin=True)).answer.text)
     """
     builder = StateGraph(ChainState, ThinkingConfig, input_schema=SearchInput)
-    builder.add_node("start", OpenChain(), input_schema=SearchInput)
-    builder.add_node("begin", Begin(target))
-    builder.add_node("draft", WriteParagraph(draft))
-    builder.add_node("probe", Probe(draft))
-    builder.add_node("take_over", TakeOver(target))
-    builder.add_node("verify", Verify(target))
-    builder.add_node("recheck", Recheck(target))
-    builder.add_node("answer", Conclude(target))
+    builder.add_node("start", Cancellable(OpenChain()), input_schema=SearchInput)
+    builder.add_node("begin", Cancellable(Begin(target)))
+    builder.add_node("draft", Cancellable(WriteParagraph(draft)))
+    builder.add_node("probe", Cancellable(Probe(draft)))
+    builder.add_node("take_over", Cancellable(TakeOver(target)))
+    builder.add_node("verify", Cancellable(Verify(target)))
+    builder.add_node("recheck", Cancellable(Recheck(target)))
+    builder.add_node("answer", Cancellable(Conclude(target)))
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", after_opening)
     builder.add_conditional_edges("draft", after_paragraph)

@@ -2,6 +2,7 @@
 
 from forethought.nodes.accept import Accept
 from forethought.nodes.answer import WriteAnswer
+from forethought.nodes.cancellable import Cancellable
 from forethought.nodes.chain import ChainState, OpenChain
 from forethought.nodes.chain_routes import (
     after_opening,
@@ -22,6 +23,7 @@ from forethought.nodes.evaluate import Evaluate
 from forethought.nodes.gauge import Gauge
 from forethought.nodes.hand_overs import Begin, Recheck, TakeOver, Verify
 from forethought.nodes.paragraphs import Probe, WriteParagraph
+from forethought.nodes.policies import AcceptancePolicy
 from forethought.nodes.revise import Revise
 from forethought.nodes.routes import (
     after_accept,
@@ -34,12 +36,16 @@ from forethought.nodes.routes import (
 from forethought.nodes.select import Select
 from forethought.nodes.selection import Selector
 from forethought.nodes.start import Start
-from forethought.nodes.state import SearchInput, SearchState
+from forethought.nodes.state import EVENT_SCHEMA, SearchInput, SearchState, changed_settings
+from forethought.nodes.steps import Rules
 
 __all__ = [
+    "EVENT_SCHEMA",
     "Accept",
+    "AcceptancePolicy",
     "AnswerFromChain",
     "Begin",
+    "Cancellable",
     "ChainState",
     "ChooseChain",
     "Conclude",
@@ -53,6 +59,7 @@ __all__ = [
     "Probe",
     "Recheck",
     "Revise",
+    "Rules",
     "SearchInput",
     "SearchState",
     "Select",
@@ -75,4 +82,5 @@ __all__ = [
     "after_start",
     "after_take_over",
     "after_target",
+    "changed_settings",
 ]

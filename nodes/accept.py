@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config import SearchConfig
-from forethought.nodes.controller import Controller
-from forethought.nodes.policies import policy_of
+from forethought.nodes.policies import AcceptancePolicy
 from forethought.nodes.rules import n_best, owed, threshold_pool
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
+from forethought.nodes.steps import Rules
 from forethought.nodes.thresholds import next_threshold
 from forethought.thoughts import Thought
 
@@ -23,7 +23,7 @@ class Accept:
     another policy than SpecSearch's its own test stands in place of the threshold's.
     """
 
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         if state["stop"]:
@@ -32,36 +32,36 @@ class Accept:
         proposed = [t for t in state["candidates"] if t.status == "proposed"]
         drafted = not state["needs"]
         if drafted:
-            decided = judge_drafts(state, config)
+            decided = judge_drafts(state, config, self.rules.policy(config))
             due = needs(state, decided, config)
             self._observe(decided)
         else:
             decided, due = {t.id: t.marked("revised") for t in proposed}, {}
         candidates = [decided.get(t.id, t) for t in state["candidates"]]
         tell(runtime, "decided", thoughts=list(decided.values()))
-        update: dict[str, Any] = {"candidates": candidates, "needs": due}
+        verdicts = [t.verdict for t in decided.values()]
+        update: dict[str, Any] = {"candidates": verdicts, "needs": due}
         if not due:
-            update["thresholds"] = updated_thresholds(state, candidates, config)
-            beta = update["thresholds"].get(state["depth"] + 1)
-            tell(runtime, "threshold", depth=state["depth"] + 1, beta=beta)
+            depth = state["depth"] + 1
+            beta = next_beta(state, candidates, config)
+            tell(runtime, "threshold", depth=depth, beta=beta)
+            update["thresholds"] = {} if beta is None else {depth: beta}
         return update
 
     def _observe(self, decided: dict[int, Thought]) -> None:
         accepted = [t.num_draws for t in decided.values() if t.status == "accepted"]
-        self.controller.observe_acceptance(
+        self.rules.controller.observe_acceptance(
             sum(accepted), sum(t.num_draws for t in decided.values())
         )
 
 
-def updated_thresholds(
-    state: SearchState, candidates: list[Thought], config: SearchConfig
-) -> dict[int, float]:
-    """Thresholds by depth with beta^(k+1) set, k the depth in work.
+def next_beta(state: SearchState, candidates: list[Thought], config: SearchConfig) -> float | None:
+    """beta^(k+1), k the depth in work; None where nothing is known yet.
 
     Where no score came in, an earlier run's value for the next depth is the best that is known.
     A tree that MCTS grows comes to a depth again and again: its own beta then moves on.
     """
-    depth, thresholds = state["depth"], dict(state["thresholds"])
+    depth, thresholds = state["depth"], state["thresholds"]
     scored = [(t, t.score) for t in candidates if t.score is not None]
     pool = threshold_pool(
         [score for t, score in scored if t.source == "target"],
@@ -69,12 +69,11 @@ def updated_thresholds(
         config,
     )
     if not pool and depth + 1 in thresholds:
-        return thresholds
+        return thresholds[depth + 1]
     before = threshold_at(thresholds, depth)
     if config.search == "mcts":
         before = thresholds.get(depth + 1, before)
-    beta = next_threshold(before, pool, config)
-    return thresholds if beta is None else {**thresholds, depth + 1: beta}
+    return next_threshold(before, pool, config)
 
 
 def threshold_at(thresholds: dict[int, float], depth: int) -> float | None:
@@ -83,13 +82,19 @@ def threshold_at(thresholds: dict[int, float], depth: int) -> float | None:
     return thresholds[max(known)] if known else None
 
 
-def judge_drafts(state: SearchState, config: SearchConfig) -> dict[int, Thought]:
-    """Every proposed draft by id, accepted or rejected; at most N accepted per parent."""
-    policy, beta = policy_of(config), threshold_at(state["thresholds"], state["depth"])
+def judge_drafts(
+    state: SearchState, config: SearchConfig, policy: AcceptancePolicy
+) -> dict[int, Thought]:
+    """Every draft by id, accepted or rejected; at most N accepted per parent."""
+    beta = threshold_at(state["thresholds"], state["depth"])
     decided: dict[int, Thought] = {}
     for parent in state["frontier"]:
         drafts = [t for t in state["candidates"] if t.parent == parent and t.score is not None]
-        stands = [policy.accepts(t, beta, config) for t in drafts]
+        # what a person has decided stands
+        stands = [
+            t.status == "accepted" or (t.status == "proposed" and policy.accepts(t, beta, config))
+            for t in drafts
+        ]
         kept = n_best([t.score or 0.0 for t in drafts], stands, config)
         for place, draft in enumerate(drafts):
             decided[draft.id] = draft.marked("accepted" if place in kept else "rejected")

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langgraph.types import Overwrite
+
 from forethought.config import SearchConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.closing import Closing
+from forethought.nodes.commits import commit
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
     entries_of,
+    lost,
     next_id,
     node_scope,
     settings,
@@ -49,10 +54,13 @@ class WriteAnswer:
         if finished_paths(state):
             path = choose_path(state, config, task)
         else:
-            reason = state["stop"] or "limit"
-            path = best_open_path(state, tree)
+            path, stop = best_open_path(state, tree), state["stop"]
             with node_scope(state, config, answering=True) as scope:
-                ending = self._close(state, path, task)
+                try:
+                    ending = self._close(state, path, task)
+                except RemoteError as error:
+                    ending, stop = None, lost(path, runtime, error)
+            reason = scope.stop_reason() or stop or "limit"
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]
@@ -60,6 +68,7 @@ class WriteAnswer:
         text = "".join(thought.text for thought in path).lstrip("\r\n").rstrip()
         ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
         self._remember(state, config)
         on_path = {thought.id for thought in path}
@@ -67,11 +76,11 @@ class WriteAnswer:
             t.marked("rejected") if t.status == "proposed" and t.id not in on_path else t
             for t in state["candidates"]
         ]
-        return {
+        return told | {
             "answer": answer,
             "ledger": entries,
             "thoughts": undecided + added,
-            "candidates": [],
+            "candidates": Overwrite([]),
         }
 
     def _remember(self, state: SearchState, config: SearchConfig) -> None:

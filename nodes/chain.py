@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from langgraph.runtime import Runtime
 
 from forethought.config_thinking import ThinkingConfig
-from forethought.errors import SearchError
-from forethought.nodes.state import RunState, SearchInput
+from forethought.nodes.commits import commit
+from forethought.nodes.state import RunState, SearchInput, begun, tell
 from forethought.prompts import task_named
 from forethought.thoughts import ROOT, Status, Thought, path_to
 
@@ -60,17 +59,22 @@ def appended(thought: Thought) -> dict[str, Any]:
     return {"thoughts": [added], "end": added.id, "is_ended": added.is_terminal}
 
 
+def decided(state: ChainState, runtime: ChainRuntime, thoughts: list[Thought]) -> dict[str, Any]:
+    """Tell what became of `thoughts`; the update that keeps them, and commits those that join the
+    chain."""
+    tell(runtime, "decided", thoughts=thoughts)
+    joined = [thought for thought in thoughts if thought.status != "rejected"]
+    return {"thoughts": thoughts, **commit(state, runtime, [*chain_of(state), *joined])}
+
+
 @dataclass(frozen=True, slots=True)
 class OpenChain:
     """Begins an empty chain."""
 
     def __call__(self, state: SearchInput, runtime: ChainRuntime) -> dict[str, Any]:
         config = chain_settings(runtime)
-        if not state["question"].strip():
-            raise SearchError("the question is empty: give some text to think about")
         task_named(config.task)
-        return {
-            "started_at": time.time(),
+        return begun(state, config) | {
             "end": ROOT,
             "is_ended": False,
             "at_delimiter": False,
@@ -80,6 +84,4 @@ class OpenChain:
             "reflection_limit": config.reflection_limit,
             "recheck_tokens": config.recheck_tokens,
             "owes_beginning": config.begin,
-            "stop": None,
-            "answer": None,
         }

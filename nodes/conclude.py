@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config_thinking import ThinkingConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import Closing
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.commits import commit
+from forethought.nodes.state import entries_of, lost, node_scope, tell
 from forethought.prompts import task_named
 from forethought.thinking_tags import closing, has_think_tags, opening_of
 from forethought.thoughts import (
@@ -36,18 +38,23 @@ class Conclude:
         reason: EndReason = "answer"
         added: list[Thought] = []
         if not (state["is_ended"] and any(thought.text.strip() for thought in chain)):
-            reason = state["stop"] or "limit"
+            stop = state["stop"]
             chain = [thought for thought in chain if not thought.is_terminal]
             with node_scope(state, config, answering=True) as scope:
-                ending = self._closed(state, chain, config)
+                try:
+                    ending = self._closed(state, chain, config)
+                except RemoteError as error:
+                    ending, stop = None, lost(chain, runtime, error)
+            reason = scope.stop_reason() or stop or "limit"
             entries = entries_of(scope, "answered")
             added = [ending] if ending else []
         path = chain + added
         ledger = close_ledger(merge_entries(state["ledger"], entries), state["thoughts"])
         text = "".join(thought.text for thought in path).strip()
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
-        return {"answer": answer, "ledger": entries, "thoughts": added}
+        return told | {"answer": answer, "ledger": entries, "thoughts": added}
 
     def _closed(
         self, state: ChainState, chain: list[Thought], config: ThinkingConfig

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from forethought.config import SearchConfig
-from forethought.nodes.policies import policy_of
 from forethought.nodes.rules import pools
 from forethought.nodes.trust import Trust
 from forethought.prompts import task_named
@@ -146,11 +145,10 @@ class Controller:
         self.trust = Trust()
 
     def wants_gauge(self, config: SearchConfig) -> bool:
-        """Whether the run that begins is to have its draft gauged."""
+        """Whether the run that begins is to have its draft gauged, where it drafts at all."""
         task = task_named(config.task)
         can_be = config.controller == "on" and config.min_agreement > 0 and task.answers_compare
-        drafts = policy_of(config).num_drafts(config) > 0
-        return can_be and drafts and self.trust.is_due(task.name, config.min_agreement)
+        return can_be and self.trust.is_due(task.name, config.min_agreement)
 
     def observe(self, role: Role, *, num_thoughts: int, seconds: float) -> None:
         """Take in one node's call for `num_thoughts` thoughts, which took `seconds`."""

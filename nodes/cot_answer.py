@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from forethought.config import SamplingParams
 from forethought.config_cot import CotConfig
+from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.closing import Closing
+from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, chain_to_answer, cot_settings
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.state import entries_of, lost, node_scope, tell
 from forethought.prompts import task_named
 from forethought.thinking_tags import closing, has_think_tags, is_closed, opening_of
 from forethought.thoughts import (
@@ -38,19 +40,24 @@ class AnswerFromChain:
         task = task_named(config.task)
         chain = chain_to_answer(state)
         path = [] if chain is None else [chain.marked(_STANDS[chain.source])]
+        stop = state["stop"]
         with node_scope(state, config, answering=True) as scope:
             if not self._is_answered(path, config):
-                path += self._endings(state, path, config)
+                try:
+                    path += self._endings(state, path, config)
+                except RemoteError as error:
+                    stop = lost(path, runtime, error)
         is_whole = all(t.is_terminal for t in path) and self._is_answered(path, config)
-        reason = state["stop"] or ("answer" if is_whole else scope.stop_reason() or "limit")
+        reason = stop or ("answer" if is_whole else scope.stop_reason() or "limit")
         entries = entries_of(scope, "answered")
         thoughts = settled(state["chains"], path)
         text = "".join(thought.text for thought in path).strip()
         ledger = close_ledger(merge_entries(state["ledger"], entries), thoughts)
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "selected", thoughts=thoughts)
+        told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
-        return {"answer": answer, "ledger": entries, "thoughts": thoughts, "chains": []}
+        return told | {"answer": answer, "ledger": entries, "thoughts": thoughts, "chains": []}
 
     def _is_answered(self, path: list[Thought], config: CotConfig) -> bool:
         """Whether the target has written an answer behind the last chain, or within its own."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.config_cot import CotConfig
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.evaluators.voting import majority
 from forethought.model import RunStopped
+from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
 from forethought.nodes.selection import Selector, picked
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.state import cost, lost, node_scope, tell
 from forethought.prompts import task_named
 from forethought.thoughts import Thought
 
@@ -27,20 +28,22 @@ class ChooseChain:
     def __call__(self, state: CotState, runtime: CotRuntime) -> dict[str, Any]:
         config, chains = cot_settings(runtime), state["chains"]
         if config.selector != "model" or (len(chains) == 1 and not config.correction):
-            return decided(runtime, chains, chosen_without(chains, config), [])
+            return decided(state, runtime, chains, chosen_without(chains, config), [])
         tell(runtime, "scoring", depth=1, count=len(chains))
         with node_scope(state, config) as scope:
             try:
                 texts = [chain.text for chain in chains]
                 shares = self.selector.shares(state["question"], texts)
             except RunStopped as stopped:
-                return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
+                return cost(scope, "scored") | {"stop": stopped.reason}
             except PromptTooLong:
                 return {"stop": "limit"}
+            except RemoteError as error:
+                return {"stop": lost(chains, runtime, error)}
         scored = [replace(t, score=s) for t, s in zip(chains, shares[:-1], strict=True)]
         tell(runtime, "scored", thoughts=scored)
         choice = picked(shares, bias=config.all_wrong_bias, correction=config.correction)
-        return decided(runtime, scored, choice, shares) | {"ledger": entries_of(scope, "scored")}
+        return decided(state, runtime, scored, choice, shares) | cost(scope, "scored")
 
 
 def chosen_without(chains: list[Thought], config: CotConfig) -> int:
@@ -51,14 +54,15 @@ def chosen_without(chains: list[Thought], config: CotConfig) -> int:
 
 
 def decided(
-    runtime: CotRuntime, chains: list[Thought], choice: int, shares: list[float]
+    state: CotState, runtime: CotRuntime, chains: list[Thought], choice: int, shares: list[float]
 ) -> dict[str, Any]:
-    """The update that `choice` makes; the chain with that number is accepted, the others are
-    rejected."""
+    """The update that `choice` makes; the chain with that number is accepted, and committed, the
+    others are rejected."""
     marked = [
         chain.marked("accepted" if number == choice else "rejected")
         for number, chain in enumerate(chains, 1)
     ]
     tell(runtime, "chosen", choice=choice, shares=shares)
     tell(runtime, "decided", thoughts=marked)
-    return {"chains": marked, "choice": choice, "shares": shares}
+    told = commit(state, runtime, marked[choice - 1 : choice])
+    return told | {"chains": marked, "choice": choice, "shares": shares}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
-from forethought.errors import SearchError
 from forethought.model import Model
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
 from forethought.nodes.selection import Selector
-from forethought.nodes.state import SearchInput, entries_of, node_scope, tell
+from forethought.nodes.state import SearchInput, begun, cost, node_scope, tell
 from forethought.nodes.whole_chains import ChainWriter
 from forethought.prompts import task_named
 
@@ -29,18 +27,10 @@ class StartChains:
     def __call__(self, state: SearchInput, runtime: CotRuntime) -> dict[str, Any]:
         config = cot_settings(runtime)
         task_named(config.task)
-        if not state["question"].strip():
-            raise SearchError("the question is empty: give some text to think about")
+        begin = begun(state, config)
         if config.selector == "model":
             self.selector.numbers(config.num_chains + 1)
-        return {
-            "started_at": time.time(),
-            "chains": [],
-            "choice": None,
-            "shares": [],
-            "stop": None,
-            "answer": None,
-        }
+        return begin | {"chains": [], "choice": None, "shares": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,7 @@ class DraftChains:
             chains = ChainWriter(self.model, "draft").drafts(state["question"], config)
         tell(runtime, "proposed", thoughts=chains)
         return {
+            **cost(scope, "drafted"),
             "chains": chains,
-            "ledger": entries_of(scope, "drafted"),
             "stop": scope.stop_reason(),
         }

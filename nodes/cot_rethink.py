@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.model import Model
+from forethought.nodes.commits import commit
 from forethought.nodes.cot_state import CotRuntime, CotState, cot_settings
-from forethought.nodes.state import entries_of, node_scope, tell
+from forethought.nodes.state import cost, lost, node_scope, tell
 from forethought.nodes.whole_chains import ChainWriter
 
 
@@ -30,10 +31,13 @@ class ThinkAgain:
                 if not chains:
                     raise
                 return {"stop": "limit"}
+            except RemoteError as error:
+                return {"stop": lost(chains, runtime, error)}
         own = [thought.marked("revised") for thought in own]
         tell(runtime, "decided", thoughts=own)
         return {
+            **cost(scope, "revised"),
+            **commit(state, runtime, own),
             "chains": chains + own,
-            "ledger": entries_of(scope, "revised"),
             "stop": scope.stop_reason(),
         }

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.model import Model
 from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
-    full_context,
+    cost,
+    cut_short,
     node_scope,
     settings,
     tell,
@@ -35,13 +35,13 @@ class Draft:
         with node_scope(state, config) as scope:
             try:
                 thoughts = Writer(self.model, "draft").write(state, config, counts=counts)
-            except PromptTooLong as error:
-                return full_context(state, error)
+            except (PromptTooLong, RemoteError) as error:
+                return cut_short(state, runtime, error)
         num_thoughts, seconds = sum(counts.values()), scope.meter.seconds()
         self.controller.observe("drafted", num_thoughts=num_thoughts, seconds=seconds)
         tell(runtime, "proposed", thoughts=thoughts)
         return {
+            **cost(scope, "drafted"),
             "candidates": thoughts,
-            "ledger": entries_of(scope, "drafted"),
             "stop": scope.stop_reason(),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.evaluators import Evaluator
 from forethought.evaluators.asking import scores_of
 from forethought.model import RunStopped
@@ -13,14 +13,13 @@ from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
-    full_context,
+    cost,
+    cut_short,
     node_scope,
     parent_path,
     settings,
     tell,
 )
-from forethought.thoughts import Thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,10 @@ class Evaluate:
             try:
                 scores = scores_of(self.evaluator, state["question"], paths)
             except RunStopped as stopped:
-                return {"stop": stopped.reason, "ledger": entries_of(scope, "scored")}
-            except PromptTooLong as error:
-                return full_context(state, error)
+                return cost(scope, "scored") | {"stop": stopped.reason}
+            except (PromptTooLong, RemoteError) as error:
+                return cut_short(state, runtime, error)
         self.controller.observe("scored", num_thoughts=len(new), seconds=scope.meter.seconds())
-        by_id = {t.id: replace(t, score=s) for t, s in zip(new, scores, strict=True)}
-        tell(runtime, "scored", thoughts=list(by_id.values()))
-        candidates: list[Thought] = [by_id.get(t.id, t) for t in state["candidates"]]
-        return {"candidates": candidates, "ledger": entries_of(scope, "scored")}
+        scored = [replace(t, score=s) for t, s in zip(new, scores, strict=True)]
+        tell(runtime, "scored", thoughts=scored)
+        return cost(scope, "scored") | {"candidates": [t.verdict for t in scored]}

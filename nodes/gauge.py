@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from forethought.model import Model
-from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
+    cost,
     node_scope,
     settings,
     tell,
 )
-from forethought.nodes.steps import first_step
+from forethought.nodes.steps import Rules, first_step
 from forethought.nodes.trust import agreement
 from forethought.prompts import task_named
 
@@ -29,7 +28,7 @@ class Gauge:
     step. They are not used as thoughts: what the draft says with confidence is what is in doubt."""
 
     model: Model
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
@@ -47,6 +46,6 @@ class Gauge:
         stopped = scope.stop_reason()
         if not stopped:
             share = agreement([task.find_answer(one.text) for one in completions])
-            self.controller.trust.observe(task.name, share)
-        step = first_step(state["thresholds"], config, self.controller)
-        return step | {"ledger": entries_of(scope, "drafted"), "stop": stopped}
+            self.rules.controller.trust.observe(task.name, share)
+        step = first_step(state["thresholds"], config, self.rules)
+        return step | cost(scope, "drafted") | {"stop": stopped}

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from forethought.model import Model
-from forethought.nodes.chain import ChainRuntime, ChainState, appended, chain_of, chain_settings
+from forethought.nodes.chain import (
+    ChainRuntime,
+    ChainState,
+    appended,
+    chain_of,
+    chain_settings,
+    decided,
+)
 from forethought.nodes.paragraphs import has_cue, stance_in
 from forethought.nodes.state import tell
 from forethought.nodes.turns import Pen, Turn
@@ -24,7 +31,7 @@ class Begin:
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         num_tokens = chain_settings(runtime).begin_tokens
         turn = _turn(self, state, runtime, num_tokens)
-        return _taken(turn, runtime) | {"owes_beginning": False}
+        return _taken(turn, state, runtime) | {"owes_beginning": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class TakeOver:
         turn = _turn(self, state, runtime, num_tokens, opening=opening)
         own, update = turn.thought, turn.update | {"probe": None}
         if own is None or not (own.text or own.is_terminal):
-            return update | _decided(runtime, thoughts=[probe.marked("rejected")])
+            return update | decided(state, runtime, [probe.marked("rejected")])
         stances = stance_in(probe, config), stance_in(own, config)
         takes_own = config.choose_target or contradicts(*stances)
         return update | _adopted(own if takes_own else probe, [probe, own], runtime, state)
@@ -58,7 +65,7 @@ class Verify:
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         num_tokens = chain_settings(runtime).verification_tokens
         turn = _turn(self, state, runtime, num_tokens)
-        return _taken(turn, runtime) | {"has_cue": False}
+        return _taken(turn, state, runtime) | {"has_cue": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Recheck:
         config, num_tokens = chain_settings(runtime), state["recheck_tokens"]
         turn = _turn(self, state, runtime, num_tokens, opening=config.hint or HINT)
         limit = state["reflection_limit"] + config.limit_growth
-        return _taken(turn, runtime) | {
+        return _taken(turn, state, runtime) | {
             "num_reflections": 0,
             "recheck_tokens": min(num_tokens + config.recheck_growth, config.max_recheck_tokens),
             "reflection_limit": min(limit, config.max_reflection_limit),
@@ -97,10 +104,10 @@ def _turn(
     return Pen(node.model, "target").turn(state, runtime, num_tokens, opening=opening)
 
 
-def _taken(turn: Turn, runtime: ChainRuntime) -> dict[str, Any]:
+def _taken(turn: Turn, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
     """The update that adds what the target wrote, if anything."""
     added = appended(turn.thought) if turn.thought else {}
-    return turn.update | added | _decided(runtime, thoughts=added.get("thoughts", []))
+    return turn.update | added | decided(state, runtime, added.get("thoughts", []))
 
 
 def _adopted(
@@ -116,14 +123,9 @@ def _adopted(
     thoughts = [*left, *added.pop("thoughts", [])]
     return (
         added
-        | _decided(runtime, thoughts=thoughts)
+        | decided(state, runtime, thoughts)
         | {
             "num_reflections": state["num_reflections"] + (config.recheck and reflects),
             "has_cue": config.verify and any(has_cue(sentence, config) for sentence in cued),
         }
     )
-
-
-def _decided(runtime: ChainRuntime, *, thoughts: list[Thought]) -> dict[str, Any]:
-    tell(runtime, "decided", thoughts=thoughts)
-    return {"thoughts": thoughts}

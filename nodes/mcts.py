@@ -41,7 +41,7 @@ class Tree:
     """What is known of a tree of thoughts after the walks to `ends`, ids in order."""
 
     def __init__(self, thoughts: list[Thought], ends: list[int], config: SearchConfig) -> None:
-        self._by_id = {t.id: t for t in thoughts if t.status != "rejected"}
+        self._by_id = {t.id: t for t in thoughts if t.status not in ("rejected", "pruned")}
         self._children: dict[int, list[Thought]] = defaultdict(list)
         for thought in self._by_id.values():
             self._children[thought.parent].append(thought)

@@ -7,7 +7,14 @@ from typing import Any
 
 from forethought.config_thinking import ThinkingConfig
 from forethought.model import Model
-from forethought.nodes.chain import ChainRuntime, ChainState, appended, chain_of, chain_settings
+from forethought.nodes.chain import (
+    ChainRuntime,
+    ChainState,
+    appended,
+    chain_of,
+    chain_settings,
+    decided,
+)
 from forethought.nodes.state import tell
 from forethought.nodes.turns import Pen, up_to
 from forethought.prompts import task_named
@@ -34,7 +41,7 @@ class WriteParagraph:
         if not update:
             # not even one whole character fits any more
             return turn.update | {"stop": turn.update["stop"] or "limit"}
-        tell(runtime, "decided", thoughts=update["thoughts"])
+        update |= decided(state, runtime, update["thoughts"])
         return turn.update | update | {"at_delimiter": delimiter in thought.text}
 
 
@@ -59,13 +66,12 @@ class Probe:
         tell(runtime, "proposed", thoughts=[probe], stance=stance)
         if not turn.is_cut_short and (config.not_reasoning or stance != "statement"):
             return update | {"probe": probe}
-        decided = {"thoughts": [probe.marked("rejected")]}
+        joined: dict[str, Any] = {"thoughts": [probe.marked("rejected")]}
         if config.reuse_statement_probe:
             delimiter = task_named(config.task).delimiter
             probe = up_to(self.model, probe, delimiter)
-            decided = appended(probe) | {"at_delimiter": delimiter in probe.text}
-        tell(runtime, "decided", thoughts=decided.get("thoughts", []))
-        return update | decided
+            joined = appended(probe) | {"at_delimiter": delimiter in probe.text}
+        return update | joined | decided(state, runtime, joined.get("thoughts", []))
 
 
 def stance_in(thought: Thought, config: ThinkingConfig) -> Stance:

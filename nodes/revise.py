@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.model import Model
 from forethought.nodes.controller import Controller
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
-    full_context,
+    cost,
+    cut_short,
     node_scope,
     settings,
     tell,
@@ -43,14 +43,14 @@ class Revise:
                     counts = {parent: n for parent, n in counts.items() if parent not in alive}
                     if not counts or scope.stop_reason():
                         break
-            except PromptTooLong as error:
-                return full_context(state, error)
+            except (PromptTooLong, RemoteError) as error:
+                return cut_short(state, runtime, error)
         num_thoughts, seconds = sum(state["needs"].values()), scope.meter.seconds()
         self.controller.observe("revised", num_thoughts=num_thoughts, seconds=seconds)
         known = len(state["candidates"])
         tell(runtime, "proposed", thoughts=working["candidates"][known:])
         return {
-            "candidates": working["candidates"],
-            "ledger": entries_of(scope, "revised"),
+            **cost(scope, "revised"),
+            "candidates": working["candidates"][known:],
             "stop": scope.stop_reason(),
         }

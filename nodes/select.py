@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from langgraph.types import Overwrite
+
 from forethought.config import SearchConfig
-from forethought.nodes.controller import Controller
+from forethought.nodes.commits import commit, leaves, shared
 from forethought.nodes.mcts import walk
 from forethought.nodes.rules import best
 from forethought.nodes.state import SearchRuntime, SearchState, is_spent, settings, tell
-from forethought.nodes.steps import opened
+from forethought.nodes.steps import Rules, opened
 from forethought.thoughts import ROOT, SearchStop, Thought
 
 
@@ -20,7 +22,7 @@ class Select:
     are finished (OpenR, `SearchTree.beam_search`). MCTS walks on, to the next leaf
     (`nodes.mcts`). Everything decided enters the tree, once."""
 
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchState, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
@@ -28,16 +30,20 @@ class Select:
             return {}
         chosen = keep_best(state, config) if config.search == "beam" else grow(state, config)
         tell(runtime, "selected", thoughts=chosen.thoughts)
+        tree = [*state["thoughts"], *chosen.thoughts]
+        ends = chosen.frontier + chosen.finished if config.search == "beam" else leaves(tree)
         step = opened(
             chosen.frontier,
             chosen.depth,
             config=config,
-            controller=self.controller,
+            rules=self.rules,
             num_finished=len(chosen.finished),
         )
-        return step | {
+        return {
+            **step,
+            **commit(state, runtime, shared(ends, tree)),
             "thoughts": chosen.thoughts,
-            "candidates": [],
+            "candidates": Overwrite([]),
             "finished": chosen.finished,
             "stop": limit_reached(state, chosen, config),
         }
@@ -67,7 +73,9 @@ def keep_best(state: SearchState, config: SearchConfig) -> Choice:
 
 def grow(state: SearchState, config: SearchConfig) -> Choice:
     """The tree's choice: all that was accepted stays, and the next leaf is expanded."""
-    settled = [settle(t, state["candidates"]) for t in state["candidates"]]
+    early = state["depth"] <= config.early_commits
+    kept = choose(state, config) if early else state["candidates"]
+    settled = [settle(t, kept) for t in state["candidates"]]
     tree = [*state["thoughts"], *settled]
     frontier, finished = walk(tree, state["finished"], tried=state["frontier"], config=config)
     depths = {ROOT: 0} | {t.id: t.depth for t in tree}
@@ -77,9 +85,12 @@ def grow(state: SearchState, config: SearchConfig) -> Choice:
 
 
 def choose(state: SearchState, config: SearchConfig) -> list[Thought]:
-    """The pool's best thoughts, as many as the beam has open places; older first where equal."""
+    """The pool's best thoughts, as many as the beam has open places, or one where it is to be
+    committed at once; older first where equal."""
     pool = [t for t in state["candidates"] if t.status in ("accepted", "revised")]
-    places = best([t.score or 0.0 for t in pool], config.beam_width - len(state["finished"]))
+    early = state["depth"] <= config.early_commits
+    num_open = 1 if early else config.beam_width - len(state["finished"])
+    places = best([t.score or 0.0 for t in pool], num_open)
     return [pool[place] for place in places]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forethought.errors import SearchError
-from forethought.nodes.controller import Controller
-from forethought.nodes.state import SearchInput, SearchRuntime, settings
-from forethought.nodes.steps import first_step
+from langgraph.types import Overwrite
+
+from forethought.nodes.state import SearchInput, SearchRuntime, begun, settings
+from forethought.nodes.steps import Rules, first_step
 from forethought.stores import ThresholdKey, ThresholdStore
 from forethought.thoughts import ROOT
 
@@ -22,25 +21,24 @@ class Start:
 
     store: ThresholdStore | None
     key: ThresholdKey
-    controller: Controller
+    rules: Rules
 
     def __call__(self, state: SearchInput, runtime: SearchRuntime) -> dict[str, Any]:
         config = settings(runtime)
-        if not state["question"].strip():
-            raise SearchError("the question is empty: give some text to think about")
+        begin = begun(state, config)
         thresholds: dict[int, float] = {}
         if config.init == "store" and self.store is not None:
             thresholds = self.store.warm_start(replace(self.key, task=config.task))
-        if self.controller.wants_gauge(config):
+        if self.rules.want_gauge(config):
             step = {"frontier": [ROOT], "depth": 1, "needs": {}, "plans": []}
         else:
-            step = first_step(thresholds, config, self.controller)
-        return step | {
-            "started_at": time.time(),
+            step = first_step(thresholds, config, self.rules)
+        return {
+            **begin,
+            **step,
+            "plans": Overwrite(step["plans"]),
             "run_id": uuid.uuid4().hex,
-            "candidates": [],
+            "candidates": Overwrite([]),
             "finished": [],
-            "thresholds": thresholds,
-            "stop": None,
-            "answer": None,
+            "thresholds": Overwrite(thresholds),
         }

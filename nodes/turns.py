@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forethought.config_thinking import ThinkingConfig
-from forethought.errors import PromptTooLong
+from forethought.errors import PromptTooLong, RemoteError
 from forethought.evaluators import path_tokens
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
 from forethought.nodes.closing import answer_tokens
-from forethought.nodes.state import entries_of, full_context, node_scope
+from forethought.nodes.state import cost, cut_short, node_scope
 from forethought.prompts import Task, task_named
 from forethought.thinking_tags import conclusion_of, has_think_tags, opening_of
 from forethought.thoughts import Role, Source, Thought
@@ -78,10 +78,10 @@ class Pen:
         with node_scope(state, config) as scope:
             try:
                 thought = self._write(state, config, num_tokens, (opening, until))
-            except PromptTooLong as error:
-                return Turn(None, full_context(state, error))
+            except (PromptTooLong, RemoteError) as error:
+                return Turn(None, cut_short(state, runtime, error))
         stop = scope.stop_reason() or ("limit" if thought is None else None)
-        return Turn(thought, {"ledger": entries_of(scope, role), "stop": stop})
+        return Turn(thought, cost(scope, role) | {"stop": stop})
 
     def _write(
         self, state: ChainState, config: ThinkingConfig, num_tokens: int, bounds: tuple[str, str]

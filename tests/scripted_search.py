@@ -17,7 +17,7 @@ from forethought.evaluators import Evaluator
 from forethought.graphs import spec_search
 from forethought.graphs.spec_search import SpecSearchGraph
 from forethought.model import Scope
-from forethought.nodes import Controller
+from forethought.nodes import Rules
 from forethought.solve import Solution, solve
 from forethought.stores import ThresholdStore
 from forethought.thoughts import Source, Status, Thought
@@ -159,7 +159,7 @@ class Pair:
     target_script: Script
     evaluator: Evaluator = field(default_factory=Stated)
     thresholds: ThresholdStore | None = None
-    controller: Controller | None = None
+    rules: Rules | None = None
 
     def __post_init__(self) -> None:
         self.draft = Writer("draft", self.draft_script)
@@ -171,7 +171,7 @@ class Pair:
             target=ScriptedModel(self.target, name="large"),
             evaluator=self.evaluator,
             thresholds=self.thresholds,
-            controller=self.controller,
+            rules=self.rules,
         )
 
     def run(self, *, scope: Scope | None = None, **settings: Any) -> Run:

@@ -508,6 +508,7 @@ GIVEN: dict[str, Any] = {
     "min_p": 0.05,
     "seed": 11,
     "answer_by": "vote",
+    "early_commits": 1,
     "deadline": 60.0,
 }
 

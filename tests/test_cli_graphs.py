@@ -332,3 +332,30 @@ def test_every_graph_is_built_of_the_same_parts_and_knows_its_default_settings()
         solution = solve("2 + 2?", built)
         assert solution.answer.answer == "4"
         assert solution.config == graph.settings()
+
+
+def test_a_run_that_was_stopped_goes_on_by_its_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stop(self: LiveTree, event: dict[str, Any]) -> None:
+        if event["event"] == "revising":
+            raise KeyboardInterrupt
+
+    kept = ["--run", "farm", "--runs", str(tmp_path / "farms.sqlite")]
+    with monkeypatch.context() as patched:
+        patched.setattr("forethought.cli.live.PlainTree.receive", stop)
+        assert run([*THINKING, "--json", *kept]) == 1
+        capsys.readouterr()
+    # the scripted draft begins anew in every process: what it has said already must stand
+    found = SolutionDocument.model_validate_json(resumed(capsys, kept))
+    assert found.question == "How many?"
+    assert found.thoughts[0].text == "A.\n\n"
+    again = SolutionDocument.model_validate_json(resumed(capsys, kept))
+    assert again.thoughts == found.thoughts
+    assert "another question" in error(capsys, "solve", "Why?", *THINKING[2:], *kept)
+
+
+def resumed(capsys: pytest.CaptureFixture[str], kept: list[str]) -> str:
+    """The document of a run that is named, and not asked again."""
+    assert run(["solve", *THINKING[2:], "--json", *kept]) == 0
+    return capsys.readouterr().out

@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from scripted_search import Pair, Run, everywhere, never, scores
+from scripted_search import QUESTION, Pair, Run, Stated, everywhere, never, scores
 
 from forethought.config import PolicyName, SearchConfig
+from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError
-from forethought.nodes.policies import policy_of
+from forethought.graphs import spec_search
+from forethought.nodes import Rules
+from forethought.nodes.policies import AcceptancePolicy, policy_of
 from forethought.presets import PRESETS, preset_named
+from forethought.solve import solve
 from forethought.thoughts import Thought
 
 HIGH = scores(everywhere(0.9, depths=4), ends=3)
@@ -135,3 +139,27 @@ def test_spec_reason_accepts_a_seven_of_nine() -> None:
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"preset must be one of spec-search, .*, not 'magic'"):
         preset_named("magic")
+
+
+class Stubborn(AcceptancePolicy):
+    """Accepts what a score of one digit does, and drafts one thought less than wanted."""
+
+    def num_drafts(self, config: SearchConfig) -> int:
+        return config.tree_width - 1
+
+    def accepts(self, draft: Thought, beta: float | None, config: SearchConfig) -> bool:
+        return len(str(draft.score)) == 3
+
+
+def test_a_graph_takes_a_policy_of_its_own_in_place_of_the_named_one() -> None:
+    pair = Pair(scores({1: [0.1, 0.95], 2: [0.1, 0.2]}, ends=2), scores({1: [0.9], 2: [0.9]}))
+    graph = spec_search(
+        draft=ScriptedModel(pair.draft, name="small"),
+        target=ScriptedModel(pair.target, name="large"),
+        evaluator=Stated(),
+        rules=Rules(own_policy=Stubborn()),
+    )
+    config = SearchConfig(tree_width=3, beam_width=1, max_depth=2, policy="never", refill="width")
+    thoughts = solve(QUESTION, graph, config=config).thoughts
+    by_draft = [t.status for t in thoughts if t.source == "draft" and t.depth == 1]
+    assert sorted(by_draft) == ["pruned", "rejected"]

@@ -107,7 +107,9 @@ def test_choice_and_shares_stand_in_state_and_events() -> None:
         "scored",
         "chosen",
         "decided",
+        "committed",
         "selected",
+        "committed",
         "answered",
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forethought.config import Estimator, SearchConfig
-from forethought.nodes.accept import updated_thresholds
+from forethought.nodes.accept import next_beta
 from forethought.nodes.thresholds import estimate, next_threshold
 from forethought.thoughts import Source, Status, Thought
 
@@ -98,14 +98,14 @@ def test_the_pool_holds_target_scores_and_by_choice_those_of_accepted_drafts(
 ) -> None:
     state: Any = {"depth": 2, "thresholds": {2: 0.3}}
     settings = config(theta=0.0, estimator_pool=pool)
-    assert updated_thresholds(state, CANDIDATES, settings) == {2: 0.3, 3: pytest.approx(expected)}
+    assert next_beta(state, CANDIDATES, settings) == pytest.approx(expected)
 
 
 def test_without_scores_an_earlier_runs_value_for_the_next_depth_stays() -> None:
     state: Any = {"depth": 2, "thresholds": {2: 0.3, 3: 0.6}}
-    assert updated_thresholds(state, CANDIDATES[:2], config()) == {2: 0.3, 3: 0.6}
+    assert next_beta(state, CANDIDATES[:2], config()) == 0.6
 
 
 def test_without_scores_and_without_an_earlier_run_beta_is_carried_on() -> None:
     state: Any = {"depth": 2, "thresholds": {2: 0.3}}
-    assert updated_thresholds(state, CANDIDATES[:2], config()) == {2: 0.3, 3: 0.3}
+    assert next_beta(state, CANDIDATES[:2], config()) == 0.3

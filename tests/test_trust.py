@@ -10,7 +10,7 @@ from scripted_search import QUESTION, Call, Pair, Stated, everywhere, scores, st
 from forethought.config import ConfigError, SearchConfig
 from forethought.engine import ScriptedModel
 from forethought.graphs import spec_search
-from forethought.nodes import Controller
+from forethought.nodes import Controller, Rules
 from forethought.nodes.trust import Trust, agreement
 from forethought.prompts import TASKS
 from forethought.solve import Solution, solve
@@ -81,7 +81,7 @@ def unsure(call: Call) -> str:
 
 def searched(script: Any, *, shared: Controller | None = None, **settings: Any) -> Solution:
     """Three depths, after thresholds that let every draft pass."""
-    pair = Pair(script, scores(everywhere(0.5, depths=3), ends=3), controller=shared)
+    pair = Pair(script, scores(everywhere(0.5, depths=3), ends=3), rules=shared and Rules(shared))
     return pair.run(**{"controller": "on"} | settings).solution
 
 
@@ -136,7 +136,7 @@ def test_later_runs_of_one_graph_know_what_the_first_have_shown() -> None:
 def test_a_run_that_ran_out_of_time_says_nothing_of_the_draft() -> None:
     controller = Controller()
     slow = ScriptedModel(lambda *_: "\\boxed{1}", name="small")
-    graph = spec_search(draft=slow, target=slow, evaluator=Stated(), controller=controller)
+    graph = spec_search(draft=slow, target=slow, evaluator=Stated(), rules=Rules(controller))
     config = SearchConfig(controller="on", deadline=1e-9)
     assert solve(QUESTION, graph, config=config).answer.finish_reason == "deadline"
     assert controller.trust.mean("math") is None

@@ -60,8 +60,8 @@ class TaggedModel(ScriptedModel):
         self._source = TEMPLATES[template]
         self._has_start = BOS if template.startswith("r1") else ""
         fakes = cast("Any", self)
-        self._template = ChatTemplate(fakes, fakes)
         self.path = template
+        self._template = ChatTemplate(fakes, fakes)
 
     def metadata(self, key: str) -> str:
         assert key == "tokenizer.chat_template"

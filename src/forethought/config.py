@@ -17,6 +17,7 @@ PolicyName = Literal["ema", "fixed", "random", "share", "always", "never"]
 Reasoning = Literal["auto", "on", "off"]
 SplitMode = Literal["none", "layer", "row"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+MOST_LOGPROBS = 20
 
 
 def require(condition: bool, message: str) -> None:
@@ -56,7 +57,11 @@ class SamplingParams:
     text is cut before it, or with `keep_stop` runs to the end of the token that completes it.
     `keep_stop` also passes over stop strings that follow nothing but white space, so that a kept
     text is never blank. `seed` fixes every draw; prompt i of a batch draws from its own stream.
-    With `logprob`, completions tell how probable the model found them.
+    With `logprob`, completions tell how probable the model found them; with `top_logprobs`, how
+    probable each token was, and that many of the likeliest in its place (0: the token alone).
+    `grammar` is a GBNF grammar with a rule `root`, as in llama.cpp, that the whole text fits: what
+    does not is never drawn, and filters choose among the rest. A text that ends by its length is
+    the beginning of one that fits.
     """
 
     temperature: float = 0.7
@@ -68,6 +73,8 @@ class SamplingParams:
     keep_stop: bool = False
     seed: int = 0
     logprob: bool = False
+    top_logprobs: int | None = None
+    grammar: str | None = None
 
     def __post_init__(self) -> None:
         require_between("temperature", self.temperature, (0.0, 10.0))
@@ -77,6 +84,9 @@ class SamplingParams:
         require_at_least("max_tokens", self.max_tokens, 1)
         require(all(self.stop), "stop strings must not be empty")
         require_at_least("seed", self.seed, 0)
+        if self.top_logprobs is not None:
+            require_between("top_logprobs", self.top_logprobs, (0, MOST_LOGPROBS))
+        require(self.grammar is None or bool(self.grammar.strip()), "a grammar must not be blank")
 
 
 class Drawing(Protocol):
@@ -177,7 +187,9 @@ class SearchConfig:
     and then to answer a question thrice, agrees with itself in `min_agreement` of all pairs or more
     (0: it is never asked).
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
-    the best finished path or the answer with the largest sum of scores. `deadline` is in seconds.
+    the best finished path or the answer with the largest sum of scores. The first `early_commits`
+    steps keep their best thought alone, so that it can be shown for good at once. `deadline` is in
+    seconds.
     """
 
     task: str = "math"
@@ -208,13 +220,15 @@ class SearchConfig:
     min_p: float = 0.0
     seed: int = 0
     answer_by: Literal["best", "vote"] = "best"
+    early_commits: int = 0
     deadline: float | None = None
 
     def __post_init__(self) -> None:
         counts = ("tree_width", "beam_width", "max_depth", "num_paths", "draft_multiplier")
         for name in (*counts, "thought_tokens", "max_tokens"):
             require_at_least(name, getattr(self, name), 1)
-        require_at_least("extra_large_thoughts", self.extra_large_thoughts, 0)
+        for name in ("extra_large_thoughts", "early_commits"):
+            require_at_least(name, getattr(self, name), 0)
         for name in ("theta", "threshold", "draft_share", "min_agreement"):
             require_between(name, getattr(self, name), (0.0, 1.0))
         require_at_least("ucb_c", self.ucb_c, 0.0)

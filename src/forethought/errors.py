@@ -14,6 +14,7 @@
     │   ├── PromptTooLong      the prompt does not fit the context
     │   ├── DecodeError        llama_decode failed in a way that a retry will not mend
     │   └── EngineClosed       the engine was closed before the request was served
+    ├── RemoteError            a model elsewhere cannot be reached, or refuses
     ├── EvaluatorError         an evaluator could not score; never replaced by a made-up score
     ├── StoreError             the threshold store holds something unreadable
     └── SearchError            the search cannot go on
@@ -78,6 +79,10 @@ class DecodeError(EngineError):
 
 class EngineClosed(EngineError):
     """The engine was closed before the request was served."""
+
+
+class RemoteError(ForethoughtError):
+    """A model elsewhere cannot be reached, or refuses what was asked."""
 
 
 class EvaluatorError(ForethoughtError):

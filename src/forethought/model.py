@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,20 @@ FinishReason = Literal["stop", "eos", "length", "cancelled", "deadline"]
 StopReason = Literal["cancelled", "deadline"]
 
 
-class Message(TypedDict):
-    """One chat turn, as in the OpenAI API."""
+class FunctionCall(TypedDict):
+    """A call in an assistant's turn; `arguments` is JSON text of an object."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    arguments: str
+
+
+class Message(TypedDict):
+    """One chat turn, as in the OpenAI API. Calls and turns of role "tool" are only for models whose
+    template knows them, see `Speaker`."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: NotRequired[list[FunctionCall]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,17 @@ NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's text, the bytes it stands for, its natural-log probability before temperature and
+    filters, and the likeliest tokens in its place."""
+
+    token: str
+    bytes: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One continuation of one prompt.
 
@@ -71,6 +91,17 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What a completion has gained while it is written: `text` of whole characters that is never
+    taken back, and the `logprobs` of the tokens that end in it, where they were asked for. The last
+    delta, and no other, has the `completion`, whose text is that of all deltas together."""
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    completion: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +181,31 @@ class Model(Reader, Protocol):
         ...
 
 
+@runtime_checkable
+class Speaker(Model, Protocol):
+    """A model that can be listened to while it writes, and that is told of tools by its own
+    template where `knows_tools`: then calls are written between `<tool_call>` tags, as JSON."""
+
+    @property
+    def knows_tools(self) -> bool: ...
+
+    def chat(
+        self, messages: list[Message], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """As `Reader.chat`, with tools as in the OpenAI API."""
+        ...
+
+    def stream(self, prompt: list[int], params: SamplingParams) -> Generator[Delta]:
+        """What `generate` would return for one prompt, as it is written. It belongs to the scope of
+        who calls this; closing it frees the sequence within one decode step."""
+        ...
+
+    def logprobs(self, prompt: list[int], *, top: int = 0) -> list[TokenLogprob]:
+        """How probable the model finds each token of `prompt`, one of at least two, but the first,
+        with the `top` likeliest in its place. Raises as `readings`."""
+        ...
+
+
 class RunStopped(Exception):
     """The run's scope was cancelled or its deadline passed while a score was being computed."""
 
@@ -162,6 +218,7 @@ class Meter:
     """Adds up usage by model name; many threads may add."""
 
     def __init__(self) -> None:
+        self._made_at = time.monotonic()
         self._lock = threading.Lock()
         self._totals: dict[str, Usage] = {}
 
@@ -175,6 +232,10 @@ class Meter:
         with self._lock:
             return dict(self._totals)
 
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._made_at
+
     def seconds(self) -> float:
         """Engine time so far, over all models."""
         return sum(usage.seconds for usage in self.totals().values())
@@ -183,11 +244,13 @@ class Meter:
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a run shares with its model calls: `cancel` ends them, so does `deadline` (on
-    `time.monotonic()`'s clock), and `meter` counts what they cost."""
+    `time.monotonic()`'s clock), and `meter` counts what they cost. A scope ends with its `outer`
+    one."""
 
     cancel: threading.Event = field(default_factory=threading.Event)
     deadline: float | None = None
     meter: Meter = field(default_factory=Meter)
+    outer: Scope | None = None
 
     def stop_reason(self) -> StopReason | None:
         """Why calls must end now, or None."""
@@ -195,7 +258,12 @@ class Scope:
             return "cancelled"
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return "deadline"
-        return None
+        return self.outer.stop_reason() if self.outer else None
+
+    def within(self, seconds: float | None = None, *, meter: Meter | None = None) -> Scope:
+        """A scope inside this one that may take `seconds`, counted on the same meter or another."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        return Scope(deadline=deadline, meter=meter or self.meter, outer=self)
 
 
 _current: ContextVar[Scope | None] = ContextVar("forethought_scope", default=None)
@@ -209,6 +277,11 @@ def run_scope(scope: Scope) -> Iterator[Scope]:
         yield scope
     finally:
         _current.reset(token)
+
+
+def enter_scope(scope: Scope) -> None:
+    """Model calls of this context belong to `scope` from now on; for a context of one's own."""
+    _current.set(scope)
 
 
 def current_scope() -> Scope | None:

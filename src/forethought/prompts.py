@@ -183,6 +183,19 @@ GENERAL = Task(
 )
 
 
+CONVERSATION = (
+    "The conversation so far:\n\n{earlier}\n\nThink about what to answer to the last message:\n\n"
+    "{last}"
+)
+TOOLS = "{question}\n\nTools that may be called afterwards:\n{tools}"
+SPEAK = "Now give the final answer to my last message, in the form that was asked for."
+# to a server that cannot be made to go on with a begun answer
+GO_ON = (
+    "Go on with your solution exactly where it stops. Write only its next step, and do not repeat "
+    "anything."
+)
+
+
 def code_question(prompt: str) -> str:
     """The question that a function's signature and docstring pose."""
     return f"Complete this function:\n\n```python\n{prompt.strip()}\n```"

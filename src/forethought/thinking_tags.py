@@ -52,8 +52,11 @@ def opened_prompt(model: Model, messages: list[Message], *, is_reasoning: bool) 
         ConfigError: the template refuses these messages.
     """
     tokens = model.chat(messages)
-    if not is_reasoning:
-        return tokens
+    return with_open_block(model, tokens) if is_reasoning else tokens
+
+
+def with_open_block(model: Model, tokens: list[int]) -> list[int]:
+    """A prompt whose assistant's turn was opened, ending inside exactly one think block."""
     tail = ""
     for start in reversed(range(len(tokens))):
         # a control token, decoded to nothing, opens the turn: what stands before is not ours

@@ -6,8 +6,9 @@ LangGraph's strict checkpoint serialiser.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 from forethought.model import NO_USAGE, StopReason, Usage
@@ -15,8 +16,10 @@ from forethought.model import NO_USAGE, StopReason, Usage
 Source = Literal["draft", "target"]
 Status = Literal["proposed", "accepted", "rejected", "revised", "pruned", "final"]
 Role = Literal["drafted", "scored", "revised", "answered"]
-EndReason = Literal["answer", "limit", "deadline", "cancelled"]
-SearchStop = StopReason | Literal["limit"]
+EndReason = Literal["answer", "limit", "deadline", "cancelled", "lost"]
+SearchStop = StopReason | Literal["limit", "lost"]
+# a thought's id, its score and its status, in a form that every serialiser knows
+Verdict = tuple[int, float | None, Status]
 
 ROOT = 0
 
@@ -50,6 +53,15 @@ class Thought:
     def marked(self, status: Status) -> Thought:
         """The same thought under another status."""
         return replace(self, status=status)
+
+    def edited(self, text: str) -> Thought:
+        """The thought in other words than a model's: each model reads them as its own tokens."""
+        return replace(self, text=text, tokens=[], vocabulary="edited")
+
+    @property
+    def verdict(self) -> Verdict:
+        """What has become of it, without the thought."""
+        return self.id, self.score, self.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +135,8 @@ class Answer:
     """What a search returns: never empty unless nothing at all was written.
 
     `text` is the whole path; `answer` what the task's pattern finds in it. `finish_reason` is
-    `answer` where a path reached its own end, else why the search stopped before one did.
+    `answer` where a path reached its own end, else why the search stopped before one did: `lost`
+    where a model elsewhere could not be reached any more.
     """
 
     text: str
@@ -148,6 +161,21 @@ def merge_entries(left: list[LedgerEntry], right: list[LedgerEntry]) -> list[Led
         key = (entry.model, entry.role)
         totals[key] = totals.get(key, Usage()) + entry.usage
     return [LedgerEntry(model, role, usage) for (model, role), usage in totals.items()]
+
+
+def with_verdicts(
+    thoughts: list[Thought], writes: Sequence[list[Thought | Verdict]]
+) -> list[Thought]:
+    """Thoughts by id, each as it was last written or decided on, in the order of their first
+    writing: the reducer of thoughts in work."""
+    by_id = {thought.id: thought for thought in thoughts}
+    for item in chain.from_iterable(writes):
+        if isinstance(item, Thought):
+            by_id[item.id] = item
+        else:
+            number, score, status = item
+            by_id[number] = replace(by_id[number], score=score, status=status)
+    return list(by_id.values())
 
 
 def close_ledger(

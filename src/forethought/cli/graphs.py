@@ -150,15 +150,16 @@ class Built:
     target: Served
 
 
-def chosen(options: Mapping[str, Any]) -> Chosen:
-    """What the options of the running command choose. Everything that can be refused before a model
-    is opened is.
+def chosen(options: Mapping[str, Any], *, given: Mapping[str, Any] | None = None) -> Chosen:
+    """What the options of the running command choose; `given` are those among them that set the
+    graph, by default all that the user gave. Everything that can be refused before a model is
+    opened is.
 
     Raises:
         ConfigError: a value is out of range, or is none of this graph's.
     """
     graph, found = graph_named(options["graph"]), fitted(options)
-    config = run_config(graph, options["assignments"])
+    config = run_config(graph, options["assignments"], given=given)
     task_named(config.task)
     is_cot = isinstance(config, CotConfig)
     require(
@@ -193,14 +194,17 @@ def build(
     return Built(choice.graph.build(live), config, draft, target)
 
 
-def run_config(graph: Graph, assignments: tuple[str, ...] = ()) -> RunConfig:
-    """The settings of `graph` that the options of the running command give, its own defaults for
-    the rest; `assignments` are those of `--set`.
+def run_config(
+    graph: Graph, assignments: tuple[str, ...] = (), *, given: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """The settings of `graph` that the options of the running command give, or `given`, its own
+    defaults for the rest; `assignments` are those of `--set`.
 
     Raises:
         ConfigError: a value is out of range, or the graph has no such setting.
     """
-    names, given = {field.name for field in fields(graph.settings)}, given_options()
+    names = {field.name for field in fields(graph.settings)}
+    given = given_options() if given is None else given
     for name in given:
         known = name in names or (name == "spec" and graph.asks_evaluator)
         flag = "--evaluator" if name == "spec" else "--" + name.replace("_", "-")

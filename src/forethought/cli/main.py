@@ -16,6 +16,7 @@ from forethought.cli.bench import bench
 from forethought.cli.calibrate import calibrate
 from forethought.cli.evaluators import evaluators
 from forethought.cli.models import models
+from forethought.cli.serve import serve
 from forethought.cli.solve import solve
 from forethought.cli.thresholds import thresholds
 from forethought.cli.train import train
@@ -32,7 +33,7 @@ def forethought() -> None:
     """Speculative reasoning with a small and a large local model."""
 
 
-for command in (solve, batch, models, thresholds, evaluators, calibrate, train, bench):
+for command in (solve, batch, serve, models, thresholds, evaluators, calibrate, train, bench):
     forethought.add_command(command)
 for command in (draft, selector):
     train.add_command(command)

@@ -5,6 +5,8 @@ Knows how to ask and how to draw; what is true of a file it asks `forethought.mo
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
@@ -27,6 +29,8 @@ from forethought.models.registry import ModelFile, find, load_registry
 from forethought.models.sources import Progress
 from forethought.models.tune import COUNTS, DECISIVE, DEFAULT_QUANTS, TuneRow
 from forethought.models.tune import tune as tune_model
+from forethought.remote import OpenAIServer, RemoteConfig, RemoteModel
+from forethought.remote.settings import address_of
 
 _QUALITY = (
     "Variants are made from weights that were quantised before, and that costs quality: "
@@ -118,6 +122,34 @@ def tune(name: str, quants: tuple[str, ...]) -> None:
         table.add_row(*_tune_row(row))
     _print(table)
     click.echo(_QUALITY)
+
+
+@models.command("check-remote")
+@click.argument("address", metavar="URL")
+@click.option("--template", help="A Jinja file's path, or chatml: go through /completions.")
+@click.option(
+    "--key-env",
+    default=RemoteConfig().api_key_env,
+    show_default=True,
+    help="Has the key.",
+)
+def check_remote(address: str, template: str | None, key_env: str) -> None:
+    """Print what the server at URL can do with a model (https://host/v1#model), or its models."""
+    url, name = address_of(address)
+    config = RemoteConfig(api_key_env=key_env, template=template)
+    server = OpenAIServer(url, name, config=config)
+    with RemoteModel(server) as model:
+        if not name:
+            click.echo("\n".join(model.ask(server.models)))
+            return
+        found = model.ask(server.capabilities)
+    for field in fields(found):
+        click.echo(f"{field.name}: {_told(getattr(found, field.name))}")
+
+
+def _told(value: object) -> str:
+    told = {True: "yes", False: "no", None: "not told"}
+    return told[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _list_row(model: ModelFile, here: InstalledModel | None) -> list[str]:

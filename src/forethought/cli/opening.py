@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, get_args
 
 import click
 from rich.console import Console
@@ -24,6 +24,8 @@ from forethought.evaluators.registry import Parts, Role
 from forethought.model import Model, Reader
 from forethought.models import resolve
 from forethought.prompts import TASKS, task_named
+from forethought.remote import FallbackModel, OpenAIServer, RemoteModel
+from forethought.remote.settings import OnLoss, address_of, is_address
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Start = Callable[[str], Progress]
@@ -61,7 +63,19 @@ def pair_options(command: Command) -> Command:
     command = engine_options(command)
     for option in (
         click.option("--quant", default="auto", show_default=True, help="auto, original, q4_0..."),
-        click.option("--target", default=DEFAULT_TARGET, show_default=True, help="Name or file."),
+        click.option(
+            "--on-loss",
+            type=click.Choice(get_args(OnLoss)),
+            default="stop",
+            show_default=True,
+            help="Where a remote target is lost: end with the best answer, or let the draft go on.",
+        ),
+        click.option(
+            "--target",
+            default=DEFAULT_TARGET,
+            show_default=True,
+            help="Name, file, or https://host/v1#model.",
+        ),
         click.option("--draft", default=DEFAULT_DRAFT, show_default=True, help="Name or file."),
     ):
         command = option(command)
@@ -89,6 +103,8 @@ def speculating_target(opened: Opened, gamma: str) -> Served:
     draft, target = opened.models["draft"], opened.models["target"]
     if gamma == "0":
         return target
+    is_local = isinstance(draft, Engine) and isinstance(target, Engine)
+    require(is_local, "--gamma needs two local models: a server takes no single tokens")
     assert isinstance(draft, Engine)
     assert isinstance(target, Engine)
     return SpeculativeModel(target, draft, gamma=None if gamma == "auto" else int(gamma))
@@ -114,18 +130,34 @@ def open_models(
     quant = None if options["quant"] == "original" else options["quant"]
     config = engine_config(options)
     with ExitStack() as opened:
-        models: dict[Role, Served] = {
-            role: opened.enter_context(
-                Engine(
-                    resolve(options[role], quant=quant),
-                    config=replace(config, hidden_states=role in with_states),
-                )
+        models: dict[Role, Served] = {}
+        for role in sorted(roles):
+            if is_address(options[role]):
+                models[role] = opened.enter_context(remote_model(options[role]))
+                continue
+            placed = replace(config, hidden_states=role in with_states)
+            models[role] = opened.enter_context(
+                Engine(resolve(options[role], quant=quant), config=placed)
             )
-            for role in sorted(roles)
-        }
+        target = models.get("target")
+        if options.get("on_loss") == "draft" and isinstance(target, RemoteModel):
+            require("draft" in models, "--on-loss draft needs a draft: open one")
+            models["target"] = FallbackModel(target, models["draft"])
         task = task_named(options["task"])
         opener = Opener(opened, config)
         yield Opened(models, Parts(models.get("draft"), models.get("target"), task, opener))
+
+
+def remote_model(address: str) -> RemoteModel:
+    """The model at `https://host/v1#name`.
+
+    Raises:
+        ConfigError: it is no address, or names no model.
+        MissingExtra: httpx or tenacity is not installed.
+    """
+    url, name = address_of(address)
+    require(bool(name), f"name the model behind the address, as in {url}#model")
+    return RemoteModel(OpenAIServer(url, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ HELP = {
     "min_p": "Least share of the likeliest token's probability; 0 is off.",
     "seed": "Fixes every draw.",
     "answer_by": "The best finished path, or a vote weighted by score.",
+    "early_commits": "First steps that keep one thought, so that it is streamed at once.",
     "deadline": "Seconds until the best answer so far is wanted.",
     "context_size": "Tokens of KV cache per model; 0 chooses.",
     "threads": "Threads per model; 0 is one per core.",

@@ -20,9 +20,10 @@ from forethought.cli.options import search_options
 from forethought.evaluators.registry import DEFAULT_EVALUATOR
 from forethought.model import Scope
 from forethought.report import document
+from forethought.runs import open_runs
 from forethought.solve import Solution
 from forethought.solve import solve as run_search
-from forethought.stores import default_store
+from forethought.stores import data_folder, default_store
 
 _ANSWERED, _LIMIT = 0, 3
 
@@ -33,6 +34,10 @@ _ANSWERED, _LIMIT = 0, 3
 @click.option(
     "--evaluator", "spec", default=DEFAULT_EVALUATOR, show_default=True, help="evaluators list"
 )
+@click.option("--run", "name", help="Keep the run under this name, or go on with it.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), help="The file of kept runs; default: this user's."
+)
 @click.option("--plain", is_flag=True, help="Lines instead of a live tree.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @graph_options
@@ -40,8 +45,13 @@ _ANSWERED, _LIMIT = 0, 3
 @gamma_option
 @search_options
 def solve(question: str | None, path: Path | None, **options: Any) -> int:
-    """Think about QUESTION (- reads standard input) and print the answer with its cost."""
-    text = read_question(question, path)
+    """Think about QUESTION (- reads standard input) and print the answer with its cost.
+
+    With --run, the same command goes on where an earlier one was stopped, however it was.
+    """
+    name: str | None = options["name"]
+    is_known = name is not None and question is None and path is None
+    text = None if is_known else read_question(question, path)
     choice = chosen(options)
     task = {"task": choice.config.task}
     as_json: bool = options["as_json"]
@@ -51,16 +61,31 @@ def solve(question: str | None, path: Path | None, **options: Any) -> int:
     with (
         open_models(PAIR, options | task, with_states=choice.with_states) as opened,
         default_store() as store,
+        keeping(name, options["runs"]) as kept,
         cancel_on_interrupt(scope.cancel),
         view,
     ):
         built = build(choice, opened, store, gamma=options["gamma"])
         view.watch(built.draft, built.target)
         solution = run_search(
-            text, built.graph, config=built.config, scope=scope, listen=view.receive
+            text, built.graph, config=built.config, scope=scope, listen=view.receive, **kept
         )
     show(solution, as_json=as_json)
     return _ANSWERED if solution.answer.finish_reason == "answer" else _LIMIT
+
+
+@contextmanager
+def keeping(name: str | None, path: Path | None) -> Iterator[dict[str, Any]]:
+    """What `solve` needs to keep the run called `name`, in the file at `path` or this user's own.
+
+    Raises:
+        MissingExtra: langgraph-checkpoint-sqlite is not installed.
+    """
+    if name is None:
+        yield {}
+        return
+    with open_runs(path or data_folder() / "runs.sqlite") as runs:
+        yield {"checkpointer": runs, "thread_id": name}
 
 
 def read_question(question: str | None, path: Path | None) -> str:

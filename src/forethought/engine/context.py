@@ -137,6 +137,11 @@ class Context:
         self._output_rows: dict[int, int] = {}
 
     @property
+    def vocab(self) -> Any:
+        """llama.cpp's vocabulary, for samplers."""
+        return self._weights.vocab
+
+    @property
     def max_outputs(self) -> int:
         """The most rows of a batch that may want logits."""
         return self.num_sequences

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from forethought.config import SamplingParams
 from forethought.engine.bindings import llama
 from forethought.engine.sampler import filtering_chain
 
-_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,16 +53,11 @@ def distribution_of(logits: NDArray[np.float32], params: SamplingParams) -> Dist
     """What `Sampler` draws from, given logits [vocabulary]: the same chain without its draw."""
     if params.temperature == 0:
         return Distribution(np.array([logits.argmax()], np.int32), np.ones(1))
-    candidates = np.zeros(len(logits), _CANDIDATE)
-    candidates["id"] = np.arange(len(logits), dtype=np.int32)
-    candidates["logit"] = logits
-    library = llama()
-    kind = ctypes.POINTER(library.llama_token_data)
-    pointer = ctypes.cast(candidates.ctypes.data, kind)
-    array = library.llama_token_data_array(pointer, len(logits), -1, False)
+    candidates = candidates_of(logits)
+    array = pointed(candidates)
     chain = filtering_chain(params)
-    library.llama_sampler_apply(chain, ctypes.byref(array))
-    library.llama_sampler_free(chain)
+    llama().llama_sampler_apply(chain, ctypes.byref(array))
+    llama().llama_sampler_free(chain)
     kept = candidates[: array.size]
     if array.sorted:  # by logit; otherwise the ids are in order still
         kept = np.sort(kept, order="id")
@@ -69,3 +65,18 @@ def distribution_of(logits: NDArray[np.float32], params: SamplingParams) -> Dist
     weights = np.exp(scaled - scaled.max())
     is_possible = weights > 0
     return Distribution(kept["id"][is_possible], weights[is_possible] / weights.sum())
+
+
+def candidates_of(logits: NDArray[np.float32]) -> NDArray[np.void]:
+    """Every token with its logit, as llama.cpp's samplers take them."""
+    candidates = np.zeros(len(logits), CANDIDATE)
+    candidates["id"] = np.arange(len(logits), dtype=np.int32)
+    candidates["logit"] = logits
+    return candidates
+
+
+def pointed(candidates: NDArray[np.void]) -> Any:
+    """A `llama_token_data_array` over `candidates`, which samplers change in place."""
+    library = llama()
+    pointer = ctypes.cast(candidates.ctypes.data, ctypes.POINTER(library.llama_token_data))
+    return library.llama_token_data_array(pointer, len(candidates), -1, False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from forethought.config import EngineConfig, SamplingParams, require, require_between
 from forethought.engine.context import Context
 from forethought.engine.continuation import Continuation
+from forethought.engine.guided import check_grammar
 from forethought.engine.plan import plan_engine
-from forethought.engine.reads import Read, ReadHidden, ReadProbs, ReadTokens
+from forethought.engine.reads import Read, ReadHidden, ReadLikeliest, ReadProbs, ReadTokens
 from forethought.engine.rejection import Proposal, Propose, Verdict, Verify
 from forethought.engine.request import Request, Write
 from forethought.engine.states import FINAL
+from forethought.engine.streaming import listened, spelt
 from forethought.engine.template import ChatTemplate
 from forethought.engine.vocabulary import Vocabulary
 from forethought.engine.weights import Weights
@@ -27,8 +30,10 @@ from forethought.errors import PromptTooLong
 from forethought.model import (
     NO_USAGE,
     Completion,
+    Delta,
     Message,
     Reading,
+    TokenLogprob,
     Usage,
     current_scope,
     record_usage,
@@ -42,7 +47,7 @@ class Engine:
         path: the GGUF file.
         config: placement and sizes.
         adapter: a GGUF LoRA adapter, applied to everything that this engine computes.
-        weights: the opened weights of `path`, to share them; see `adapted`.
+        weights: opened weights of `path` to share; see `adapted`.
 
     Raises:
         UnknownModel, ModelLoadError: the file is missing, damaged or of an unknown kind, or the
@@ -139,19 +144,32 @@ class Engine:
         with self.open_vocabulary() as vocabulary:
             return vocabulary.start_tokens()
 
-    def chat(self, messages: list[Message]) -> list[int]:
-        """Token ids of a conversation under the file's template, assistant turn opened."""
+    @property
+    def knows_tools(self) -> bool:
+        """Whether the file's template tells of tools, with calls between `<tool_call>` tags."""
+        return self._template.knows_tools
+
+    def chat(
+        self, messages: list[Message], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """Token ids of a conversation under the file's template, assistant turn opened; `tools` as
+        in the OpenAI API, for templates that know them. Raises ConfigError where it refuses."""
         with self._worker.kept_open():
-            return self._template.tokens(messages)
+            return self._template.tokens(messages, tools)
 
     def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
         """One completion per prompt, in order, all decoded in one batch.
 
         Raises:
             PromptTooLong: a prompt leaves no room for a token in the context.
+            ConfigError: the grammar of `params` cannot be read.
             DecodeError, EngineClosed: see `forethought.errors`.
         """
         return self._ask(prompts, params).results
+
+    def stream(self, prompt: list[int], params: SamplingParams) -> Generator[Delta]:
+        """One completion as it is written, see `Speaker.stream`; raises as `generate`."""
+        return listened(self._request([prompt], params), self._worker, self._vocabulary.piece)
 
     def go_on(
         self, prompts: list[list[int]], params: SamplingParams, written: list[Continuation]
@@ -208,6 +226,14 @@ class Engine:
             require_between("layer", layer, (1, self.num_layers))
         return self._ask(prompts, ReadHidden(FINAL if layer is None else layer)).results
 
+    def logprobs(self, prompt: list[int], *, top: int = 0) -> list[TokenLogprob]:
+        """How probable the model finds each token of `prompt`, one of at least two, but the first,
+        with the `top` likeliest in its place. Raises as `readings`."""
+        require(len(prompt) > 1, "log-probabilities need a prompt of at least 2 tokens")
+        rows = self._ask([prompt[:-1]], ReadLikeliest(prompt[1:], top)).results[0]
+        with self.open_vocabulary() as vocabulary:
+            return [spelt(likely, vocabulary.piece) for likely in rows]
+
     def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
         """How the model meets the last `counts[i]` tokens of prompt i.
 
@@ -240,6 +266,14 @@ class Engine:
                     f"({self.context_size} tokens): shorten it or raise context_size (--context)"
                 )
 
+    def _request(self, prompts: list[list[int]], ask: Write | Read) -> Request:
+        """What is asked, once it was found fit to be served."""
+        self.check(prompts)
+        if isinstance(ask, SamplingParams) and ask.grammar is not None:
+            with self._worker.kept_open():
+                check_grammar(ask.grammar, self._context.vocab)
+        return Request(prompts, current_scope(), ask)
+
     def _ask(
         self,
         prompts: list[list[int]],
@@ -247,8 +281,8 @@ class Engine:
         written: list[Continuation] | None = None,
     ) -> Request:
         """The request, served."""
-        self.check(prompts)
-        request = Request(prompts, current_scope(), ask, written or [])
+        request = self._request(prompts, ask)
+        request.written = written or []
         if not prompts:
             return request
         self._worker.submit(request)

@@ -103,6 +103,31 @@ class ReadTokens:
         return rows
 
 
+@dataclass(frozen=True, slots=True)
+class ReadLikeliest:
+    """How probable each token of `end` is, which follow the prompt's rows one by one, and which
+    `count` tokens are likeliest in its place."""
+
+    end: list[int]
+    count: int
+    layer: None = None
+    draws: bool = False
+
+    def num_rows(self, index: int) -> int:
+        """One row before each token of the end."""
+        return len(self.end)
+
+    def row(
+        self, context: Context, row: int, index: int, before: list[Any]
+    ) -> list[tuple[int, float]]:
+        """See `likeliest`."""
+        return likeliest(context.logits(row), self.end[len(before)], self.count)
+
+    def result(self, rows: list[Any]) -> list[Any]:
+        """All of them, in order."""
+        return rows
+
+
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Natural-log probabilities of all tokens, shape [vocabulary]."""
     shifted = logits.astype(np.float64) - float(logits.max())
@@ -114,3 +139,12 @@ def token_logprob(logits: NDArray[np.float32], token: int) -> float:
     """Natural-log probability of one token; in single precision, for every token drawn."""
     top = float(logits.max())
     return float(logits[token]) - top - math.log(float(np.exp(logits - top).sum()))
+
+
+def likeliest(logits: NDArray[np.float32], token: int, count: int) -> list[tuple[int, float]]:
+    """Natural-log probabilities of `token` and then of the `count` likeliest ones, in order."""
+    logs = log_softmax(logits)
+    count = min(count, len(logs))
+    top = np.argpartition(-logs, count - 1)[:count] if count else np.zeros(0, np.int64)
+    ids = [token, *(int(one) for one in top[np.argsort(-logs[top], kind="stable")])]
+    return [(one, float(logs[one])) for one in ids]

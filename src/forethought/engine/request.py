@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +11,25 @@ from typing import Any
 from forethought.config import SamplingParams
 from forethought.engine.context import Context
 from forethought.engine.continuation import Continuation
-from forethought.engine.reads import Read, token_logprob
+from forethought.engine.guided import GuidedSampler
+from forethought.engine.reads import Read, likeliest, token_logprob
 from forethought.engine.rejection import Proposal, Propose, Verify
 from forethought.engine.sampler import Sampler
 from forethought.engine.vocabulary import Vocabulary
+from forethought.errors import DecodeError
 from forethought.model import NO_USAGE, FinishReason, RunStopped, Scope, StopReason, Usage
 
 Write = SamplingParams | Propose
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A token that was sampled and kept, its bytes, and where they were asked for the natural-log
+    probabilities of itself and then of the likeliest tokens in its place."""
+
+    token: int
+    data: bytes
+    likely: list[tuple[int, float]]
 
 
 @dataclass(slots=True)
@@ -25,7 +38,8 @@ class Request:
     sample, by proposals where it says so of a draft, by what is read off their rows otherwise.
 
     `written` are the continuations that prompts go on from, where they do not begin anew. `results`
-    and `usages` have one entry per prompt, in order.
+    and `usages` have one entry per prompt, in order. `listen`, which must not block, is told of
+    every token that is kept.
     """
 
     prompts: list[list[int]]
@@ -36,6 +50,7 @@ class Request:
     results: list[Any] = field(init=False)
     usages: list[Usage] = field(init=False)
     is_abandoned: bool = False
+    listen: Callable[[Sampled], None] | None = None
     _num_open: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,8 +111,9 @@ class Sequence:
     num_cached: int = 0
     seconds: float = 0.0
     age: int = field(default_factory=_ages.__next__)
-    sampler: Sampler | None = None
+    sampler: Sampler | GuidedSampler | None = None
     logprob: float = 0.0
+    likely: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def sampled(self) -> list[int]:
@@ -138,19 +154,33 @@ class Sequence:
         """What this sequence has cost so far."""
         return Usage(self.num_prefilled, self.num_cached, self.num_sampled, self.seconds)
 
-    def sample(self, context: Context, row: int) -> int:
-        """Draw the next token; the sampler is made at the first draw."""
+    def sample(self, context: Context, row: int) -> int | None:
+        """Draw the next token; the sampler is made at the first draw. None where none can be drawn:
+        the request has failed then, and no other one."""
         ask = self.request.ask
         if isinstance(ask, Propose):
             logits = context.logits(row)
             self.proposals.append(ask.proposal(logits, self.index, len(self.proposals)))
             return self.proposals[-1].token
         if self.sampler is None:
-            self.sampler = Sampler(self.params, self.written.index)
-        token = self.sampler.sample(context.handle, row)
+            self.sampler = self._new_sampler(context)
+        try:
+            token = self.sampler.sample(context.handle, row)
+        except DecodeError as error:
+            self.request.fail(error)
+            self.request.is_abandoned = True
+            return None
         if self.params.logprob:
             self.logprob = token_logprob(context.logits(row), token)
+        if self.params.top_logprobs is not None:
+            self.likely = likeliest(context.logits(row), token, self.params.top_logprobs)
         return token
+
+    def _new_sampler(self, context: Context) -> Sampler | GuidedSampler:
+        if self.params.grammar is None:
+            return Sampler(self.params, self.written.index)
+        assert not self.sampled, "a grammar has to see a text from its beginning"
+        return GuidedSampler(self.params, self.written.index, context.vocab)
 
     def read(self, read: Read, context: Context, row: int) -> bool:
         """Take what a row says; True when it was the last one and the result is complete."""
@@ -166,6 +196,8 @@ class Sequence:
         reason = self.written.add(token, self.params, vocabulary, logprob=self.logprob)
         if reason != "eos":
             self.tokens.append(token)
+            if self.request.listen:
+                self.request.listen(Sampled(token, vocabulary.piece(token), self.likely))
         return reason
 
     def finish(self, reason: FinishReason, vocabulary: Vocabulary) -> None:

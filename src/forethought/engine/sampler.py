@@ -13,13 +13,7 @@ class Sampler:
     """Draws tokens for one sequence; the `index`-th of its batch draws from its own stream."""
 
     def __init__(self, params: SamplingParams, index: int) -> None:
-        library = llama()
-        if params.temperature == 0:
-            self._chain = _chain([library.llama_sampler_init_greedy()])
-        else:
-            self._chain = filtering_chain(params)
-            draw = library.llama_sampler_init_dist(stream_seed(params.seed, index))
-            library.llama_sampler_chain_add(self._chain, draw)
+        self._chain = drawing_chain(params, index)
 
     def sample(self, context: Any, row: int) -> int:
         """The next token after batch row `row` of the context's last decode."""
@@ -30,6 +24,17 @@ class Sampler:
         if self._chain:
             llama().llama_sampler_free(self._chain)
             self._chain = None
+
+
+def drawing_chain(params: SamplingParams, index: int) -> Any:
+    """Filters and the draw of stream `index`; its owner frees it."""
+    library = llama()
+    if params.temperature == 0:
+        return _chain([library.llama_sampler_init_greedy()])
+    chain = filtering_chain(params)
+    draw = library.llama_sampler_init_dist(stream_seed(params.seed, index))
+    library.llama_sampler_chain_add(chain, draw)
+    return chain
 
 
 def filtering_chain(params: SamplingParams) -> Any:

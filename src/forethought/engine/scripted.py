@@ -7,7 +7,9 @@ real model. It keeps the contract of `forethought.model.Model`, scopes and usage
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,12 @@ from forethought.config import SamplingParams, require
 from forethought.errors import PromptTooLong
 from forethought.model import (
     Completion,
+    Delta,
     FinishReason,
     Message,
     Reading,
     RunStopped,
+    TokenLogprob,
     Usage,
     current_scope,
     record_usage,
@@ -44,6 +48,7 @@ class ScriptedModel:
     """
 
     width = 8
+    knows_tools = False
 
     def __init__(
         self,
@@ -72,8 +77,10 @@ class ScriptedModel:
         """The characters of the code points."""
         return "".join(map(chr, tokens))
 
-    def chat(self, messages: list[Message]) -> list[int]:
-        """`role: content` lines, then the assistant's turn opened."""
+    def chat(
+        self, messages: list[Message], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """`role: content` lines, then the assistant's turn opened; tools are not told of."""
         turns = "".join(f"{message['role']}: {message['content']}\n" for message in messages)
         return self.encode(turns + "assistant: ")
 
@@ -93,6 +100,16 @@ class ScriptedModel:
                 Completion(text, self.encode(text), reason or finish, usage, logprob)
             )
         return completions
+
+    def stream(self, prompt: list[int], params: SamplingParams) -> Generator[Delta]:
+        """What `generate` returns, character by character; a grammar is not looked at."""
+        (completion,) = self.generate([prompt], params)
+        return _letters(completion, params.top_logprobs)
+
+    def logprobs(self, prompt: list[int], *, top: int = 0) -> list[TokenLogprob]:
+        """Every token is as likely as any of 128 others."""
+        self._read([prompt])
+        return [_told(chr(token), top) for token in prompt[1:]]
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
         """What the script judges; `RunStopped` where the caller's run has stopped."""
@@ -153,3 +170,14 @@ def cut_reply(reply: str, params: SamplingParams) -> tuple[str, FinishReason]:
     if len(reply) >= params.max_tokens:
         return reply[: params.max_tokens], "length"
     return reply, "eos"
+
+
+def _letters(completion: Completion, num_top: int | None) -> Generator[Delta]:
+    for letter in completion.text:
+        yield Delta(letter, () if num_top is None else (_told(letter, num_top),))
+    yield Delta("", completion=completion)
+
+
+def _told(letter: str, num_top: int) -> TokenLogprob:
+    alike = TokenLogprob(letter, letter.encode(), -math.log(128))
+    return replace(alike, top=(alike,) * num_top)

@@ -124,7 +124,8 @@ class SpeculativeModel:
         return self._target.readings(prompts, counts)
 
     def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
-        """One completion per prompt, in order, all speculated on in the same batches.
+        """One completion per prompt, in order, all speculated on in the same batches; under a
+        grammar the target writes alone.
 
         Usage is metered under either engine's name; a completion's is the sum. Of the target, the
         rows that verify count as prompt tokens, and the tokens they gave as generated.
@@ -134,6 +135,8 @@ class SpeculativeModel:
                 the draft's that has no room, the target goes on alone.
             DecodeError, EngineClosed: see `forethought.errors`.
         """
+        if params.grammar is not None:
+            return self._target.generate(prompts, params)
         self._target.check(prompts)
         writings = begin(prompts, params)
         try:

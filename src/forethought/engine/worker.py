@@ -74,7 +74,9 @@ class Worker:
             if not self._is_closed:
                 self._is_closed = True
                 self._inbox.put(None)
-        self._thread.join()
+        # whoever lets go of an engine may be collected on any thread, this one among them
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -153,7 +155,10 @@ class Worker:
         for sequence, _ in due:
             sequence.seconds += share
         for (sequence, _), token in draws:
-            if reason := sequence.accept(token, self._vocabulary):
+            if token is None:
+                self._settle(sequence)
+                sequence.close()
+            elif reason := sequence.accept(token, self._vocabulary):
                 self._settle(sequence)
                 sequence.finish(reason, self._vocabulary)
         for sequence in read:
