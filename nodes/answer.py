@@ -32,6 +32,7 @@ from forethought.thoughts import (
     close_ledger,
     merge_entries,
     path_to,
+    text_of,
 )
 
 
@@ -64,8 +65,7 @@ class WriteAnswer:
             entries = entries_of(scope, "answered")
             if ending is not None:
                 added, path = [ending], [*path, ending]
-        # code keeps the indentation of its first line
-        text = "".join(thought.text for thought in path).lstrip("\r\n").rstrip()
+        text = text_of(path)
         ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         told = commit(state, runtime, path)

@@ -21,6 +21,7 @@ from forethought.thoughts import (
     Thought,
     close_ledger,
     merge_entries,
+    text_of,
 )
 
 
@@ -50,7 +51,7 @@ class Conclude:
             added = [ending] if ending else []
         path = chain + added
         ledger = close_ledger(merge_entries(state["ledger"], entries), state["thoughts"])
-        text = "".join(thought.text for thought in path).strip()
+        text = text_of(path)
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)

@@ -22,6 +22,7 @@ from forethought.thoughts import (
     Thought,
     close_ledger,
     merge_entries,
+    text_of,
 )
 
 _STANDS: Final[dict[Source, Status]] = {"draft": "accepted", "target": "revised"}
@@ -51,7 +52,7 @@ class AnswerFromChain:
         reason = stop or ("answer" if is_whole else scope.stop_reason() or "limit")
         entries = entries_of(scope, "answered")
         thoughts = settled(state["chains"], path)
-        text = "".join(thought.text for thought in path).strip()
+        text = text_of(path)
         ledger = close_ledger(merge_entries(state["ledger"], entries), thoughts)
         answer = Answer(text, task.answer_of(text), path, reason, ledger)
         tell(runtime, "selected", thoughts=thoughts)

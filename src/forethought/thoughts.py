@@ -203,6 +203,12 @@ def close_ledger(
     return Ledger(entries=entries, plans=list(plans), kept=kept, rejected=rejected)
 
 
+def text_of(path: Iterable[Thought]) -> str:
+    """A path's text without white space around it; its first line keeps its indentation, which code
+    needs."""
+    return "".join(thought.text for thought in path).lstrip("\r\n").rstrip()
+
+
 def path_to(thought_id: int, thoughts: Iterable[Thought]) -> list[Thought]:
     """Thoughts from the question to `thought_id`, in order; empty for the question itself."""
     by_id = {thought.id: thought for thought in thoughts}
