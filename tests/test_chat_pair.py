@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import operator
+import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_openai import serving
@@ -20,10 +22,10 @@ from forethought.errors import ConfigError
 
 
 class Lease:
-    """An engine without weights, which notes who holds it."""
+    """An engine without weights, which notes who holds it, and is closed where it is forgotten."""
 
-    opened: list[tuple[str, EngineConfig]]
-    closed: int
+    opened: ClassVar[list[tuple[str, EngineConfig]]]
+    closed: ClassVar[list[str]]
 
     def __init__(self, path: Path, config: EngineConfig) -> None:
         type(self).opened.append((path.name, config))
@@ -31,9 +33,7 @@ class Lease:
         self.engine = ScriptedModel(
             Writer(path.name, script), judge=lambda _: [0.8, 0.1], name=path.name
         )
-
-    def close(self) -> None:
-        type(self).closed += 1
+        self.close = weakref.finalize(self, type(self).closed.append, path.name)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def leases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Lease]:
     monkeypatch.setenv("FORETHOUGHT_DATA", str(tmp_path))
     monkeypatch.setattr(pair_module, "EngineLease", Lease)
     monkeypatch.setattr(pair_module, "resolve", lambda name, quant: Path(name))
-    Lease.opened, Lease.closed = [], 0
+    Lease.opened, Lease.closed = [], []
     return Lease
 
 
@@ -56,9 +56,11 @@ def test_the_pair_thinks_and_answers_from_its_first_call_on(leases: type[Lease])
     assert 0 <= reply.response_metadata["acceptance_rate"] <= 1
     chat.invoke("How many more?")
     assert len(leases.opened) == 2
+    gc.collect()
+    assert not leases.closed
     chat.close()
     chat.close()
-    assert leases.closed == 2
+    assert sorted(leases.closed) == ["large", "small"]
     chat.invoke("And now?")
     assert len(leases.opened) == 4
 

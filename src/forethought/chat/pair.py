@@ -108,5 +108,5 @@ class Opener:
 
     def _engine(self, path: Path, *, hidden_states: bool) -> Engine:
         lease = EngineLease(path, replace(self.config, hidden_states=hidden_states))
-        self.opened.callback(lease.close)
+        self.opened.callback(lambda: lease.close())  # a lease that is forgotten lets go
         return lease.engine
