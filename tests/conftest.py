@@ -24,7 +24,8 @@ def smollm_path() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm(smollm_path: Path) -> Iterator[Engine]:
-    """SmolLM2 135M Q4_1, whose logits do not depend on the batch's shape."""
+    """SmolLM2 135M Q4_1, whose logits do not depend on the batch's shape, but do, in the second
+    digit, on the order of cells that were freed and filled again."""
     with Engine(smollm_path, config=EngineConfig(context_size=4096, max_sequences=32)) as engine:
         yield engine
 
