@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -13,6 +13,9 @@ from forethought.chat.pair import Pair
 from forethought.config import EngineConfig, require
 from forethought.evaluators.registry import DEFAULT_EVALUATOR
 from forethought.replies import Replier
+
+# what chat models of providers take, so that callers may swap them, and models here have no use for
+_OF_PROVIDERS: Final = frozenset(("api_key", "max_retries", "streaming"))
 
 
 class ChatForethought(ReplierChat):
@@ -57,7 +60,8 @@ class ChatForethought(ReplierChat):
     @classmethod
     def _gather_settings(cls, values: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in values.items() if name in cls.model_fields}
-        further = {name: value for name, value in values.items() if name not in own}
+        known = own.keys() | _OF_PROVIDERS
+        further = {name: value for name, value in values.items() if name not in known}
         return own | {"settings": {**own.get("settings", {}), **further}}
 
     @model_validator(mode="after")
