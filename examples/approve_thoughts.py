@@ -8,6 +8,7 @@ scripted; without it, the default pair thinks and you are asked.
 import sys
 from contextlib import ExitStack
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from forethought import (
@@ -55,7 +56,7 @@ with ExitStack() as opened:
     graph = spec_search(draft=draft, target=target, evaluator=Judge(target, TASKS["math"])).compile(
         checkpointer=InMemorySaver(), interrupt_before=["accept"]
     )
-    run = {"configurable": {"thread_id": "jars"}, "recursion_limit": 1000}
+    run: RunnableConfig = {"configurable": {"thread_id": "jars"}, "recursion_limit": 1000}
     settings = SearchConfig(tree_width=2, beam_width=1, max_depth=6)
     state = graph.invoke({"question": QUESTION}, run, context=settings)
     while state["answer"] is None:

@@ -31,7 +31,11 @@ def said() -> str:
     return next(SAID) if IS_SCRIPTED else input("> ")
 
 
-chat = ChatForethought(replier=scripted) if IS_SCRIPTED else ChatForethought(early_commits=2)
+chat = (
+    ChatForethought(replier=scripted)
+    if IS_SCRIPTED
+    else ChatForethought(settings={"early_commits": 2})
+)
 turns: list[AnyMessage] = []
 while words := said():
     turns.append(HumanMessage(words))

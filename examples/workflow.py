@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from forethought import TASKS, Engine, Judge, Model, ScriptedModel, resolve, solve, spec_search
 
 
-class Work(TypedDict, total=False):
+class Work(TypedDict):
     """The workflow's state."""
 
     text: str
@@ -24,10 +24,10 @@ def workflow(draft: Model, target: Model) -> Any:
     """The compiled workflow."""
     search = spec_search(draft=draft, target=target, evaluator=Judge(target, TASKS["math"]))
 
-    def split(state: Work) -> Work:
+    def split(state: Work) -> dict[str, list[str]]:
         return {"questions": [line for line in state["text"].splitlines() if line.strip()]}
 
-    def think(state: Work) -> Work:
+    def think(state: Work) -> dict[str, str]:
         lines = [f"{q} {solve(q, search).answer.answer}" for q in state["questions"]]
         return {"report": "\n".join(lines)}
 

@@ -36,7 +36,8 @@ class FakeServer:
     """Counts and keeps what it is asked for; `hung_up` counts clients that left a stream early."""
 
     def __init__(self, script: Script, kind: Kind, judge: Judge | None) -> None:
-        self.script, self.kind, self.judge = script, kind, judge
+        self.script, self.judge = script, judge
+        self.kind: Kind = kind
         self.faults: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []

@@ -88,7 +88,7 @@ def test_conversations_become_turns_and_other_media_are_refused() -> None:
     model.invoke(
         [
             SystemMessage("Be brief."),
-            ChatMessage("Hi.", role="user"),
+            ChatMessage(content="Hi.", role="user"),
             AIMessage(
                 [{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": "Yes?"}],
                 tool_calls=[{"name": "add", "args": {"a": "é"}, "id": "7"}],
@@ -107,7 +107,7 @@ def test_conversations_become_turns_and_other_media_are_refused() -> None:
     with pytest.raises(ConfigError, match="not image_url"):
         model.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": "x"}}])])
     with pytest.raises(ConfigError, match="ChatMessage"):
-        model.invoke([ChatMessage("Hi.", role="critic")])
+        model.invoke([ChatMessage(content="Hi.", role="critic")])
 
 
 def add(a: int, b: int) -> int:
@@ -270,8 +270,8 @@ def test_chat_models_are_found_at_the_top_of_the_package() -> None:
 def test_traces_name_a_path_without_its_folders(tmp_path: Path) -> None:
     model = ChatLlama(model=str(tmp_path / "tiny.gguf"), stop=["x"])
     params = model._get_ls_params()
-    assert (params["ls_provider"], params["ls_model_name"]) == ("forethought", "tiny")
-    assert params["ls_stop"] == ["x"]
+    assert (params.get("ls_provider"), params.get("ls_model_name")) == ("forethought", "tiny")
+    assert params.get("ls_stop") == ["x"]
     with pytest.raises(UnknownModel):
         model.invoke("Hello.")
     assert num_shared() == 0

@@ -46,7 +46,9 @@ def leases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Lease]:
 
 
 def test_the_pair_thinks_and_answers_from_its_first_call_on(leases: type[Lease]) -> None:
-    chat = ChatForethought(draft="small", target="large", tree_width=2, beam_width=1)
+    chat = ChatForethought(
+        draft="small", target="large", settings={"tree_width": 2, "beam_width": 1}
+    )
     assert not leases.opened
     reply = chat.invoke("How many?")
     assert [name for name, _ in leases.opened] == ["small", "large"]
@@ -66,7 +68,8 @@ def test_the_pair_thinks_and_answers_from_its_first_call_on(leases: type[Lease])
 
 
 def test_settings_are_those_of_the_graph(leases: type[Lease]) -> None:
-    chat = ChatForethought(graph="speculative-cot", num_chains=2, settings={"temperature": 0.5})
+    further: dict[str, Any] = {"num_chains": 2}
+    chat = ChatForethought(graph="speculative-cot", settings={"temperature": 0.5}, **further)
     assert chat.settings == {"temperature": 0.5, "num_chains": 2}
     assert chat._pair().config.temperature == 0.5
     assert chat.temperature is None, "that is the answer's own"
@@ -107,7 +110,9 @@ def test_a_target_behind_a_server_writes_with_a_draft_of_this_process(
 ) -> None:
     script = Writer("large", scores(everywhere(0.8, depths=4), ends=3))
     with serving(script, judge=lambda _: {" correct": 0.9, " wrong": 0.1}) as server:
-        chat = ChatForethought(draft="small", target=f"{server.url}#large", tree_width=2)
+        chat = ChatForethought(
+            draft="small", target=f"{server.url}#large", settings={"tree_width": 2}
+        )
         assert chat.invoke("How many?").text
         assert [name for name, _ in leases.opened] == ["small"]
         chat.close()
@@ -127,10 +132,7 @@ def test_on_weights_a_pair_is_one_engine_where_both_are_one_file(
         target=str(smollm_path),
         evaluator="equations",
         engine=EngineConfig(context_size=1024),
-        tree_width=2,
-        beam_width=1,
-        max_depth=2,
-        thought_tokens=30,
+        settings={"tree_width": 2, "beam_width": 1, "max_depth": 2, "thought_tokens": 30},
         seed=3,
     )
     first, *rest = chat.stream("What is 2 + 3?")

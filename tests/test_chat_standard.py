@@ -30,8 +30,9 @@ class KeptOpen(Llama):
     """Loads the model once for all tests of a class."""
 
     @pytest.fixture(scope="class", autouse=True)
-    def kept_open(self) -> Iterator[None]:
-        model = ChatLlama(**self.chat_model_params)
+    @classmethod
+    def kept_open(cls) -> Iterator[None]:
+        model = ChatLlama(**cls().chat_model_params)
         model.invoke("Hello.")
         yield
         model.close()

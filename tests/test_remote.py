@@ -532,7 +532,7 @@ def test_a_chat_model_is_a_target() -> None:
 
 
 def _role(message: Any) -> str:
-    return {"human": "user", "ai": "assistant"}.get(message.type, message.type)
+    return str({"human": "user", "ai": "assistant"}.get(message.type, message.type))
 
 
 def test_a_chat_model_that_fails_is_lost() -> None:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import pytest
 from killed_run import QUESTION, Scores, main, main_on_weights, slow_graph, told
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Overwrite
@@ -40,7 +41,7 @@ WORDS = (
     "the farm has barns with hens in each and after that we multiply by them to get the sum of "
     "all which is then added once more so that nothing is left out of what was asked for"
 )
-SAVER = {"configurable": {"thread_id": "one"}}
+SAVER: RunnableConfig = {"configurable": {"thread_id": "one"}}
 
 
 def quick() -> AnyGraph:
@@ -106,7 +107,7 @@ class Dying(ScriptedModel):
         return super().generate(prompts, params)
 
 
-def cot_graph(cls: type[ScriptedModel] = ScriptedModel) -> tuple[AnyGraph, ScriptedModel]:
+def cot_graph(cls: type[ScriptedModel] = ScriptedModel) -> tuple[AnyGraph, Any]:
     draft = writing(stated(1, "1"), stated(2, "2"))
     target = choosing([0.1, 0.2, 0.7], own="Own thinking.")
     dying = cls(target._reply, judge=target._judge, name="large")

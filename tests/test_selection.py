@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -52,7 +53,9 @@ class Templated(Noted):
     def start_tokens(self) -> list[int]:
         return [self.START]
 
-    def chat(self, messages: list[Message]) -> list[int]:
+    def chat(
+        self, messages: list[Message], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
         (message,) = messages
         text = self.encode(message["content"])
         return [self.START, self.USER, *text, self.ASSISTANT, *self.encode(self.tail)]

@@ -201,7 +201,7 @@ def test_without_verification_a_call_for_it_is_passed_over() -> None:
 
 def test_without_rechecks_reflection_is_never_excessive() -> None:
     draft = ["A.\n\n", "Wait…"] * 4 + [END]
-    settings = {"reflection_limit": 1, "max_reflection_limit": 1}
+    settings: dict[str, Any] = {"reflection_limit": 1, "max_reflection_limit": 1}
     lengths = {
         recheck: [n for name, n in think(draft, ["Wait…"] * 9, recheck=recheck, **settings).turns]
         for recheck in (True, False)

@@ -82,7 +82,8 @@ def unsure(call: Call) -> str:
 def searched(script: Any, *, shared: Controller | None = None, **settings: Any) -> Solution:
     """Three depths, after thresholds that let every draft pass."""
     pair = Pair(script, scores(everywhere(0.5, depths=3), ends=3), rules=shared and Rules(shared))
-    return pair.run(**{"controller": "on"} | settings).solution
+    options: dict[str, Any] = {"controller": "on"} | settings
+    return pair.run(**options).solution
 
 
 def sources(solution: Solution) -> set[str]:
@@ -127,8 +128,7 @@ def test_programs_are_not_gauged_because_texts_do_not_tell_them_apart() -> None:
 
 def test_later_runs_of_one_graph_know_what_the_first_have_shown() -> None:
     controller = Controller()
-    for _ in range(3):
-        solution = searched(unsure, shared=controller)
+    *_, solution = [searched(unsure, shared=controller) for _ in range(3)]
     assert solution.answer.ledger.tokens_by("drafted") == 0
     assert sources(solution) == {"target"}
 

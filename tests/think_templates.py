@@ -6,6 +6,7 @@ token each, everything else code points.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from forethought.engine import ScriptedModel
@@ -85,7 +86,9 @@ class TaggedModel(ScriptedModel):
         """Text with control tokens."""
         return "".join(_TEXTS.get(t) or chr(t) for t in tokens)
 
-    def chat(self, messages: list[Message]) -> list[int]:
+    def chat(
+        self, messages: list[Message], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
         return self._template.tokens(messages)
 
     def _text(self, token: int) -> str:

@@ -86,7 +86,7 @@ def chunks_of(name: str, events: Iterable[Event]) -> Iterator[AIMessageChunk | N
 
 
 def _turn(message: BaseMessage) -> Turn:
-    role = next((role for kind, role in _CLASSES if isinstance(message, kind)), None)
+    role: Role | None = next((role for kind, role in _CLASSES if isinstance(message, kind)), None)
     if isinstance(message, ChatMessage):
         role = _ROLES.get(message.role)
     if role is None:

@@ -54,7 +54,7 @@ class PlainReplier:
     ) -> None:
         self._model = model
         self._name = name or model.name
-        self._reasoning = reasoning
+        self._reasoning: Reasoning = reasoning
 
     @property
     def name(self) -> str:
