@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -118,17 +119,19 @@ def test_the_callers_scope_and_the_deadline_end_it() -> None:
 
 @pytest.mark.weights
 def test_on_weights_a_text_that_is_echoed_has_the_probabilities_it_was_written_with(
-    smollm: Engine,
+    smollm_path: Path,
 ) -> None:
-    replier, prompt = PlainReplier(smollm), "The capital of France is"
-    found = list(replier.complete(TextAsk(prompt, GREEDY, top_logprobs=3)))
+    prompt = "The capital of France is"
+    with Engine(smollm_path) as engine:
+        asked = TextAsk(prompt, GREEDY, top_logprobs=3)
+        found = list(PlainReplier(engine).complete(asked))
     assert len(found) > 3, "it comes piece by piece"
     text, told, end = said(found)
     assert len(told) == end.usage.output_tokens == 8
     assert all(len(one.top) == 3 for one in told)
-    again, read, _ = said(
-        list(replier.complete(TextAsk(prompt + text, None, echo=True, top_logprobs=0)))
-    )
+    with Engine(smollm_path) as engine:
+        asked = TextAsk(prompt + text, None, echo=True, top_logprobs=0)
+        again, read, _ = said(list(PlainReplier(engine).complete(asked)))
     assert again == prompt + text == "".join(token.token for token in read)
     written = [token.logprob for token in told]
     assert [token.logprob for token in read[-8:]] == pytest.approx(written, abs=1e-3)
