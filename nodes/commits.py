@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from forethought.nodes.state import RunState, tell
-from forethought.thoughts import Thought, path_to, text_of
+from forethought.thoughts import Thought, path_to, trimmed
 
 
 def commit(state: RunState, runtime: Runtime[Any], path: list[Thought]) -> dict[str, Any]:
@@ -20,9 +20,10 @@ def commit(state: RunState, runtime: Runtime[Any], path: list[Thought]) -> dict[
     White space at the end is kept back until words follow it: an answer's text has none at its
     ends.
     """
-    told = state["committed"]
-    for end, thought in enumerate(path, 1):
-        if new := text_of(path[:end])[told:]:
+    told, text = state["committed"], ""
+    for thought in path:
+        text += thought.text
+        if len(text) > told and (new := trimmed(text)[told:]):
             tell(runtime, "committed", thought=thought, text=new, offset=told)
             told += len(new)
     return {"committed": told}

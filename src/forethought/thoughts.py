@@ -203,10 +203,15 @@ def close_ledger(
     return Ledger(entries=entries, plans=list(plans), kept=kept, rejected=rejected)
 
 
-def text_of(path: Iterable[Thought]) -> str:
-    """A path's text without white space around it; its first line keeps its indentation, which code
+def trimmed(text: str) -> str:
+    """A text without white space around it; its first line keeps its indentation, which code
     needs."""
-    return "".join(thought.text for thought in path).lstrip("\r\n").rstrip()
+    return text.lstrip("\r\n").rstrip()
+
+
+def text_of(path: Iterable[Thought]) -> str:
+    """A path's text as an answer shows it."""
+    return trimmed("".join(thought.text for thought in path))
 
 
 def path_to(thought_id: int, thoughts: Iterable[Thought]) -> list[Thought]:

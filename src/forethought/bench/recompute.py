@@ -67,8 +67,9 @@ class Recorder:
         completions = self.engine.generate(prompts, params)
         self.num_computed += sum(c.usage.prompt_tokens for c in completions)
         for prompt, completion in zip(prompts, completions, strict=True):
-            # the last sampled token has not been computed yet
-            self._seen.insert(next(self._ids), prompt + completion.tokens[:-1])
+            # the last sampled token has not been computed yet; an end of text is not among `tokens`
+            end = None if completion.finish_reason == "eos" else -1
+            self._seen.insert(next(self._ids), prompt + completion.tokens[:end])
         return completions
 
     def probs(self, prompts: list[list[int]], choices: list[list[int]]) -> list[list[float]]:
