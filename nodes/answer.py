@@ -8,17 +8,13 @@ from typing import Any
 from langgraph.types import Overwrite
 
 from forethought.config import SearchConfig
-from forethought.errors import RemoteError
 from forethought.model import Model
-from forethought.nodes.closing import Closing
+from forethought.nodes.closing import Closing, ForcedEnd, forced_end
 from forethought.nodes.commits import commit
 from forethought.nodes.state import (
     SearchRuntime,
     SearchState,
-    entries_of,
-    lost,
     next_id,
-    node_scope,
     settings,
     tell,
 )
@@ -26,8 +22,6 @@ from forethought.prompts import Task, task_named
 from forethought.stores import ThresholdKey, ThresholdStore
 from forethought.thoughts import (
     Answer,
-    EndReason,
-    LedgerEntry,
     Thought,
     close_ledger,
     merge_entries,
@@ -49,25 +43,17 @@ class WriteAnswer:
         config = settings(runtime)
         task = task_named(config.task)
         tree = [*state["thoughts"], *state["candidates"]]
-        entries: list[LedgerEntry] = []
-        added: list[Thought] = []
-        reason: EndReason = "answer"
+        end = ForcedEnd([], "answer", [])
         if finished_paths(state):
             path = choose_path(state, config, task)
         else:
-            path, stop = best_open_path(state, tree), state["stop"]
-            with node_scope(state, config, answering=True) as scope:
-                try:
-                    ending = self._close(state, path, task)
-                except RemoteError as error:
-                    ending, stop = None, lost(path, runtime, error)
-            reason = scope.stop_reason() or stop or "limit"
-            entries = entries_of(scope, "answered")
-            if ending is not None:
-                added, path = [ending], [*path, ending]
+            path = best_open_path(state, tree)
+            end = forced_end(state, runtime, config, path, lambda: self._close(state, path, task))
+        path = path + end.added
         text = text_of(path)
-        ledger = close_ledger(merge_entries(state["ledger"], entries), tree, plans=state["plans"])
-        answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        spent = merge_entries(state["ledger"], end.entries)
+        ledger = close_ledger(spent, tree, plans=state["plans"])
+        answer = Answer(text, task.answer_of(text), path, end.reason, ledger)
         told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
         self._remember(state, config)
@@ -78,8 +64,8 @@ class WriteAnswer:
         ]
         return told | {
             "answer": answer,
-            "ledger": entries,
-            "thoughts": undecided + added,
+            "ledger": end.entries,
+            "thoughts": undecided + end.added,
             "candidates": Overwrite([]),
         }
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
+
+from langgraph.runtime import Runtime
 
 from forethought.config import SamplingParams
+from forethought.errors import RemoteError
 from forethought.evaluators import path_tokens
 from forethought.model import Model
+from forethought.nodes.state import Limited, RunState, entries_of, lost, node_scope
 from forethought.prompts import Task
-from forethought.thoughts import ROOT, Thought
+from forethought.thoughts import ROOT, EndReason, LedgerEntry, Thought
 
 _ANSWER_TOKENS: Final = 64
 _CODE_TOKENS: Final = 512
@@ -18,6 +23,35 @@ _CODE_TOKENS: Final = 512
 def answer_tokens(task: Task) -> int:
     """The most tokens of an answer behind the task's cue."""
     return _CODE_TOKENS if "```" in task.answer_close else _ANSWER_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedEnd:
+    """What a path was given for an end (nothing where there was no room), why it needed one, and
+    what it cost."""
+
+    added: list[Thought]
+    reason: EndReason
+    entries: list[LedgerEntry]
+
+
+def forced_end(
+    state: RunState,
+    runtime: Runtime[Any],
+    config: Limited,
+    path: list[Thought],
+    write: Callable[[], Thought | None],
+) -> ForcedEnd:
+    """The end that `write` gives `path`, in the time that is left to answer. Raises RemoteError
+    where the model is lost and there is no path."""
+    stop = state["stop"]
+    with node_scope(state, config, answering=True) as scope:
+        try:
+            ending = write()
+        except RemoteError as error:
+            ending, stop = None, lost(path, runtime, error)
+    reason = scope.stop_reason() or stop or "limit"
+    return ForcedEnd([ending] if ending else [], reason, entries_of(scope, "answered"))
 
 
 @dataclass(frozen=True, slots=True)

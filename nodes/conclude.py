@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from forethought.config_thinking import ThinkingConfig
-from forethought.errors import RemoteError
 from forethought.model import Model
 from forethought.nodes.chain import ChainRuntime, ChainState, chain_of, chain_settings
-from forethought.nodes.closing import Closing
+from forethought.nodes.closing import Closing, ForcedEnd, forced_end
 from forethought.nodes.commits import commit
-from forethought.nodes.state import entries_of, lost, node_scope, tell
+from forethought.nodes.state import tell
 from forethought.prompts import task_named
 from forethought.thinking_tags import closing, has_think_tags, opening_of
 from forethought.thoughts import (
     Answer,
-    EndReason,
-    LedgerEntry,
     Thought,
     close_ledger,
     merge_entries,
@@ -35,27 +32,19 @@ class Conclude:
     def __call__(self, state: ChainState, runtime: ChainRuntime) -> dict[str, Any]:
         config, chain = chain_settings(runtime), chain_of(state)
         task = task_named(config.task)
-        entries: list[LedgerEntry] = []
-        reason: EndReason = "answer"
-        added: list[Thought] = []
+        end = ForcedEnd([], "answer", [])
         if not (state["is_ended"] and any(thought.text.strip() for thought in chain)):
-            stop = state["stop"]
             chain = [thought for thought in chain if not thought.is_terminal]
-            with node_scope(state, config, answering=True) as scope:
-                try:
-                    ending = self._closed(state, chain, config)
-                except RemoteError as error:
-                    ending, stop = None, lost(chain, runtime, error)
-            reason = scope.stop_reason() or stop or "limit"
-            entries = entries_of(scope, "answered")
-            added = [ending] if ending else []
-        path = chain + added
-        ledger = close_ledger(merge_entries(state["ledger"], entries), state["thoughts"])
+            end = forced_end(
+                state, runtime, config, chain, lambda: self._closed(state, chain, config)
+            )
+        path = chain + end.added
+        ledger = close_ledger(merge_entries(state["ledger"], end.entries), state["thoughts"])
         text = text_of(path)
-        answer = Answer(text, task.answer_of(text), path, reason, ledger)
+        answer = Answer(text, task.answer_of(text), path, end.reason, ledger)
         told = commit(state, runtime, path)
         tell(runtime, "answered", answer=answer)
-        return told | {"answer": answer, "ledger": entries, "thoughts": added}
+        return told | {"answer": answer, "ledger": end.entries, "thoughts": end.added}
 
     def _closed(
         self, state: ChainState, chain: list[Thought], config: ThinkingConfig
