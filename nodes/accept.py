@@ -7,7 +7,7 @@ from typing import Any
 
 from forethought.config import SearchConfig
 from forethought.nodes.policies import AcceptancePolicy
-from forethought.nodes.rules import n_best, owed, threshold_pool
+from forethought.nodes.rules import is_unbeatable, n_best, owed, threshold_pool
 from forethought.nodes.state import SearchRuntime, SearchState, settings, tell
 from forethought.nodes.steps import Rules
 from forethought.nodes.thresholds import next_threshold
@@ -105,12 +105,14 @@ def needs(state: SearchState, decided: dict[int, Thought], config: SearchConfig)
     """Thoughts that the target owes each parent, by the step's plan and what was accepted.
 
     Accepted are counted by draws: a text that the draft drew three times is one thought, accepted
-    three times.
+    three times. Nothing is owed where one of them is the answer already.
     """
+    kept = [t for t in decided.values() if t.status == "accepted"]
+    if any(is_unbeatable(t, config) for t in kept):
+        return {}
     accepted = dict.fromkeys(state["frontier"], 0)
-    for thought in decided.values():
-        if thought.status == "accepted":
-            accepted[thought.parent] += thought.num_draws
+    for thought in kept:
+        accepted[thought.parent] += thought.num_draws
     missing = owed([*accepted.values()], config, num_finished=len(state["finished"]))
     counts = [count + state["plans"][-1].num_large for count in missing]
     return {parent: count for parent, count in zip(accepted, counts, strict=True) if count}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forethought.config import SearchConfig
+from forethought.thoughts import Thought
 
 
 def best(scores: Sequence[float], count: int) -> list[int]:
@@ -48,6 +49,12 @@ def owed(accepted: Sequence[int], config: SearchConfig, *, num_finished: int = 0
         return [max(0, wanted - count) for count in accepted]
     each, rest = divmod(max(0, wanted - sum(accepted)), max(1, len(accepted)))
     return [each + (place < rest) for place in range(len(accepted))]
+
+
+def is_unbeatable(thought: Thought, config: SearchConfig) -> bool:
+    """A path has ended here with a score of 1: no other can have a better one, so that where the
+    best is the answer nothing more is to be written."""
+    return config.answer_by == "best" and thought.is_terminal and thought.score == 1.0
 
 
 def threshold_pool(

@@ -10,7 +10,7 @@ from langgraph.types import Overwrite
 from forethought.config import SearchConfig
 from forethought.nodes.commits import commit, leaves, shared
 from forethought.nodes.mcts import walk
-from forethought.nodes.rules import best
+from forethought.nodes.rules import best, is_unbeatable
 from forethought.nodes.state import SearchRuntime, SearchState, is_spent, settings, tell
 from forethought.nodes.steps import Rules, opened
 from forethought.thoughts import ROOT, SearchStop, Thought
@@ -63,9 +63,10 @@ class Choice:
 def keep_best(state: SearchState, config: SearchConfig) -> Choice:
     """The beam's choice."""
     chosen = choose(state, config)
+    is_over = any(is_unbeatable(t, config) for t in chosen)
     return Choice(
         thoughts=[settle(t, chosen) for t in state["candidates"]],
-        frontier=[t.id for t in chosen if not t.is_terminal],
+        frontier=[t.id for t in chosen if not (is_over or t.is_terminal)],
         depth=state["depth"] + 1,
         finished=state["finished"] + [t.id for t in chosen if t.is_terminal],
     )
@@ -78,6 +79,9 @@ def grow(state: SearchState, config: SearchConfig) -> Choice:
     settled = [settle(t, kept) for t in state["candidates"]]
     tree = [*state["thoughts"], *settled]
     frontier, finished = walk(tree, state["finished"], tried=state["frontier"], config=config)
+    unbeatable = [t.id for t in settled if t.status == "final" and is_unbeatable(t, config)]
+    if unbeatable:
+        frontier, finished = [], [*finished, *unbeatable]
     depths = {ROOT: 0} | {t.id: t.depth for t in tree}
     return Choice(
         settled, frontier, 1 + max((depths[leaf] for leaf in frontier), default=0), finished

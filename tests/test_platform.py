@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -72,14 +69,3 @@ def test_what_langgraph_json_exports_is_there() -> None:
         path, _, name = entry["path"].partition(":")
         assert (REPOSITORY / path).is_file()
         assert hasattr(platform, name)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("langgraph_api") is None,
-    reason="langgraph-cli[inmem] is not installed: pip install 'forethought[dev]'",
-)
-def test_the_configuration_is_valid_to_langgraphs_own_command() -> None:
-    command = [str(Path(sys.executable).with_name("langgraph")), "validate"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 graphs found" in done.stdout

@@ -491,6 +491,40 @@ def test_the_search_stops_when_b_paths_have_finished() -> None:
     assert run.solution.answer.finish_reason == "answer"
 
 
+def test_nothing_is_replaced_where_a_draft_ends_with_a_score_of_one() -> None:
+    draft = scores({1: [0.1, 1.0]}, ends=1)
+    pair = Pair(draft, never, thresholds=learned({1: 0.5}))
+    run = pair.run(init="store", tree_width=4, beam_width=2)
+    assert run.solution.answer.answer == "draft1"
+    assert run.names(status="rejected") == ["draft1.0", "draft1.2"]
+
+
+@pytest.mark.parametrize("policy", ["ema", "never"])
+def test_a_path_that_cannot_be_bettered_ends_the_search(policy: str) -> None:
+    def target(call: Call) -> str:
+        return step(call, 1.0, answer="42" if call.index == 1 else None)
+
+    run = search(never, target, tree_width=3, beam_width=2, policy=policy)
+    assert run.solution.answer.answer == "42"
+    assert run.names(status="final") == ["target1.1"]
+    assert run.solution.answer.finish_reason == "answer"
+
+
+def test_a_rejected_draft_ends_nothing_however_it_scores() -> None:
+    target = scores({1: [0.7], 2: [0.6]}, ends=2)
+    draft = scores(everywhere(1.0, depths=2), ends=1)
+    run = search(draft, target, policy="random", draft_share=0.0)
+    assert run.solution.answer.answer == "target0"
+
+
+def test_a_vote_hears_all_paths_also_beside_one_that_cannot_be_bettered() -> None:
+    def target(call: Call) -> str:
+        return step(call, 1.0, answer="42" if call.index == 1 or call.depth == 2 else None)
+
+    run = search(never, target, tree_width=3, beam_width=2, policy="never", answer_by="vote")
+    assert len(run.names(status="final")) == 2
+
+
 def test_end_of_text_ends_a_path() -> None:
     run = search(never, lambda call: f"So, no box. V=0.5 {call.index}", policy="never")
     assert run.solution.answer.finish_reason == "answer"
