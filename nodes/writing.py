@@ -41,7 +41,8 @@ class Writer:
         }
         parents = [parent for parent, count in counts.items() for _ in range(count)]
         params = replace(
-            config.sampling(seed=self._seed(state, config, attempt)), stop=(task.delimiter,)
+            config.sampling(seed=self._seed(state, config, attempt)),
+            stop=(task.delimiter, *task.other_ends),
         )
         completions = self.model.generate([starts[parent] for parent in parents], params)
         # the target may write again what was rejected: its thoughts are not tested

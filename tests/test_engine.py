@@ -265,6 +265,18 @@ def test_missing_truncated_and_corrupt_files_say_so(smollm_path: Path, tmp_path:
         Engine(tmp_path / "corrupt.gguf")
 
 
+def test_an_engine_forgets_all_but_what_it_is_to_keep(smollm_path: Path) -> None:
+    with fresh(smollm_path) as engine:
+        prompt = chat(engine, "Tell a very long story.")
+        before = engine.generate([prompt], GREEDY)[0]
+        engine.forget(prompt[:5])
+        after = engine.generate([prompt], GREEDY)[0]
+        assert after.usage.cached_tokens == 5
+        assert after.tokens == before.tokens
+    with pytest.raises(EngineClosed):
+        engine.forget([])
+
+
 def test_a_closed_engine_refuses_and_closing_fails_what_waits(smollm_path: Path) -> None:
     engine = fresh(smollm_path)
     prompt = chat(engine, "Tell a very long story.")

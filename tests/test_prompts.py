@@ -69,6 +69,9 @@ def test_code_answers_are_the_last_whole_fenced_block(text: str, answer: str | N
         ("\n    a = 1\n\n    return a\n```\nThat is all.", "    a = 1\n\n    return a"),
         ("    return 1\n", "    return 1"),
         ('    return "```"\n```', '    return "```"'),
+        ("    return 1\n\n# Test", "    return 1"),
+        ("    return 1\n\nprint", "    return 1"),
+        ("    print(1)\n    # so\n```", "    print(1)\n    # so"),
     ],
 )
 def test_a_completion_is_what_stands_before_the_blocks_end(text: str, answer: str) -> None:

@@ -219,3 +219,22 @@ def test_a_budget_that_cuts_the_trie_leaves_no_gaps() -> None:
                 for number in row.sequences:
                     sequences[number].num_computed += 1
         assert [context.text(i) for i in range(3)] == prompts
+
+
+def test_what_is_forgotten_is_computed_again_but_for_what_is_to_be_kept() -> None:
+    context = FakeContext(num_cells=100, num_sequences=4, num_rows=24)
+    scheduler, cache = make_scheduler(context)
+    for tail in ([7, 8], [9]):
+        (sequence,) = submit(scheduler, [[1, 2, 3, *tail]])
+        assert step(scheduler, context) == [sequence]
+        scheduler.retire(sequence)
+    scheduler.forget([1, 2, 4])
+    assert cache.num_free_cells == 98
+    (again,) = submit(scheduler, [[1, 2, 3, 7, 8]])
+    step(scheduler, context)
+    assert again.num_cached == 2
+    scheduler.forget([])
+    assert cache.num_free_cells == 95  # what is in use stays
+    scheduler.retire(again)
+    scheduler.forget([])
+    assert cache.num_free_cells == 100

@@ -23,7 +23,7 @@ from forethought.bench.runs import Depth, Run, measured
 from forethought.bench.systems import SYSTEMS, System
 from forethought.chains import Problem, solution_text
 from forethought.config import SamplingParams, SearchConfig
-from forethought.engine import ScriptedModel
+from forethought.engine import Engine, ScriptedModel
 from forethought.errors import ConfigError
 from forethought.evaluators.voting import majority
 from forethought.model import Completion, Usage
@@ -440,6 +440,20 @@ def test_all_methods_meet_a_problem_with_one_seed_and_each_run_is_kept(tmp_path:
         ("q", "spec-search-beam", 41, False),
         ("q", "draft-greedy", 41, False),
     ]
+
+
+@pytest.mark.weights
+def test_no_run_lives_on_what_another_has_computed(smollm: Engine, tmp_path: Path) -> None:
+    models: Any = {"draft": smollm, "target": smollm}
+    (method,) = parse_methods("target-greedy", "judge")
+    alone = Entrant(method, SearchConfig(max_tokens=40))
+    with log_in(tmp_path) as log:
+        warm_up(Bench(models, 1), [alone])
+        again = Posed(Problem("again", "What is p?", "4"))
+        runs = list(compare(Bench(models, 1), [alone], [posed("p"), again], log))
+    first, second = (run.spent["revised"] for run in runs)
+    assert first.prompt_tokens == second.prompt_tokens > 1
+    assert first.cached_tokens == second.cached_tokens > 1  # what all prompts begin with
 
 
 def test_a_question_that_does_not_fit_is_answered_wrongly(tmp_path: Path) -> None:

@@ -26,15 +26,16 @@ class Grade(BaseModel):
 class Task:
     """What a kind of question asks of the models.
 
-    `delimiter` ends a thought, on decoded text. `answer_pattern` finds the final answer (the last
-    match, group 1); a thought that matches it ends its path where `answer_ends_path`. `answer_cue`
-    opens a forced answer, `answer_close` ends it. `answers_compare`: whether two answers mean the
-    same can be told from their texts. `beginning` opens every answer, with the last block of code
-    of the question in the place of "{code}"; a path is what follows. `judge_question` follows a
-    path that the judge is to score, to be answered by one of `judge_yes` or `judge_no`, told by
-    their first tokens; `digit_question` does the same for a judge that goes on with one digit, 0 to
-    9. `review` is what a chat model is told that judges in a conversation of its own, where it is
-    asked for `review_word` (`review_yes` or `review_no`, in any case) or for `review_grade`.
+    `delimiter` ends a thought, on decoded text, and so do `other_ends`. `answer_pattern` finds the
+    final answer (the last match, group 1); a thought that matches it ends its path where
+    `answer_ends_path`. `answer_cue` opens a forced answer, `answer_close` ends it.
+    `answers_compare`: whether two answers mean the same can be told from their texts. `beginning`
+    opens every answer, with the last block of code of the question in the place of "{code}"; a path
+    is what follows. `judge_question` follows a path that the judge is to score, to be answered by
+    one of `judge_yes` or `judge_no`, told by their first tokens; `digit_question` does the same for
+    a judge that goes on with one digit, 0 to 9. `review` is what a chat model is told that judges
+    in a conversation of its own, where it is asked for `review_word` (`review_yes` or `review_no`,
+    in any case) or for `review_grade`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task:
     answers_compare: bool = True
     beginning: str = ""
     delimiter: str = "\n\n"
+    other_ends: tuple[str, ...] = ()
     judge_question: str = "Check: the step above is"
     judge_yes: tuple[str, ...] = (" correct",)
     judge_no: tuple[str, ...] = (" incorrect", " wrong", " not")
@@ -158,14 +160,16 @@ CODE = Task(
 
 # a function whose head and docstring are given: the model goes on behind them, as in the files that
 # it was trained on, which small models do far better than writing the whole (docs/results.md)
+_TRIALS = ("\n#", "\nprint")  # at the margin begins what tries the function; it runs as it stands
 COMPLETE = Task(
     name="complete",
     system="You complete Python functions. Write the whole function in one fenced code block.",
     examples=(),
-    answer_pattern=r"\A(.*?)(?:\n```|\Z)",
+    answer_pattern=rf"\A(.*?)(?:\n```|{'|'.join(map(re.escape, _TRIALS))}|\Z)",
     answer_cue="",
     answer_close="\n```",
     delimiter="\n```",
+    other_ends=_TRIALS,
     answers_compare=False,
     beginning="```python\n{code}\n",
 )

@@ -17,6 +17,7 @@ from forethought.config import SearchConfig
 from forethought.config_cot import CotConfig
 from forethought.config_thinking import ThinkingConfig
 from forethought.errors import PromptTooLong
+from forethought.prompts import task_named
 
 _FEW: Final = 24  # tokens
 _SHORT: Final[Mapping[type, Mapping[str, Any]]] = {
@@ -72,6 +73,7 @@ def warm_up(bench: Bench, entrants: Sequence[Entrant]) -> None:
 
 
 def _run(bench: Bench, entrant: Entrant, posed: Posed, *, seed: int) -> Run:
+    bench.start_afresh(task_named(entrant.config.task))
     label, started = entrant.method.label, time.perf_counter()
     try:
         solution = bench.solve(entrant, posed.problem.question, seed=seed)

@@ -9,9 +9,12 @@ from forethought.bench.alone import Alone
 from forethought.bench.methods import Method
 from forethought.bench.systems import Writer
 from forethought.config import SearchConfig, require_at_least
+from forethought.engine import Engine
+from forethought.engine.radix import common_prefix
 from forethought.evaluators import Cached, Evaluator
 from forethought.graphs import Live, RunConfig
 from forethought.model import Model, Reader
+from forethought.prompts import Task
 from forethought.solve import Solution, solve
 from forethought.stores import ThresholdStore
 from forethought.thoughts import Source
@@ -59,6 +62,14 @@ class Bench:
         source: Source = "draft" if system.writer == "draft" else "target"
         alone = Alone(self.models[system.writer], source, config)
         return alone.solve(question, 1 if system.form == "greedy" else self.num_samples)
+
+    def start_afresh(self, task: Task) -> None:
+        """Let the engines forget what earlier runs left in their caches, but for the beginning that
+        the prompts of all questions share: a method must not live on what another has computed."""
+        for reader in (*self.models.values(), self.aligned, self.selector):
+            if isinstance(reader, Engine):
+                openings = [task.opening(reader, question) for question in ("a", "b")]
+                reader.forget(openings[0][: common_prefix(*openings)])
 
     def _live(self, entrant: Entrant) -> Live:
         system, draft = entrant.method.system, self.models["draft"]

@@ -94,6 +94,15 @@ class PrefixCache:
         del self._private[sequence]
         self._release(sequence)
 
+    def forget(self, keep: list[int]) -> None:
+        """Let all idle prefixes go, but for what is cached of `keep`."""
+        opened = self.open(keep) if self._idle else None
+        while self._evict_one():
+            pass
+        if opened is not None:
+            sequence, length = opened
+            self.retire(sequence, keep[:length])
+
     def _evict_one(self, spare: int | None = None) -> bool:
         oldest = next((s for s in self._idle if s != spare), None)
         if oldest is None:

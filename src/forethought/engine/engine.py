@@ -247,6 +247,15 @@ class Engine:
         ends = [prompt[-count:] for prompt, count in zip(prompts, counts, strict=True)]
         return self._ask([prompt[:-1] for prompt in prompts], ReadTokens(ends)).results
 
+    def forget(self, keep: list[int]) -> None:
+        """Let go of every cached prefix that no request stands on, but for what is cached of the
+        prompt `keep`: what is asked next pays for itself, as a measurement wants it.
+
+        Raises:
+            EngineClosed: see `forethought.errors`.
+        """
+        self._worker.forget(keep)
+
     def close(self) -> None:
         """Finish the step in hand, fail what waits, free all memory; safe to call twice."""
         self._worker.close()

@@ -105,6 +105,10 @@ class Scheduler:
         else:
             self.waiting.remove(sequence)
 
+    def forget(self, keep: list[int]) -> None:
+        """Let go of all cached prefixes that nothing is computed from, but for that of `keep`."""
+        self._cache.forget(keep)
+
     def drop_active(self) -> list[Sequence]:
         """Take out everything active after a failed decode; their cells cannot be trusted."""
         dropped = list(self.active.values())

@@ -32,6 +32,14 @@ class EngineStats:
     usage: Usage = NO_USAGE
 
 
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    """Asks that cached prefixes be let go, but for that of `keep`; `done` tells that they are."""
+
+    keep: list[int]
+    done: threading.Event
+
+
 class Worker:
     """Serves requests on its own thread until it is closed; then closes the context."""
 
@@ -48,7 +56,7 @@ class Worker:
             max_rows=context.num_rows,
             max_outputs=context.max_outputs,
         )
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | _Forget | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._is_closed = False
         self._samplers = ThreadPoolExecutor(_NUM_SAMPLING_THREADS, f"sample-{name}")
@@ -59,6 +67,13 @@ class Worker:
         """Queue a request. Raises EngineClosed."""
         with self.kept_open():
             self._inbox.put(request)
+
+    def forget(self, keep: list[int]) -> None:
+        """Let cached prefixes go, but for that of `keep`. Raises EngineClosed."""
+        asked = _Forget(keep, threading.Event())
+        with self.kept_open():
+            self._inbox.put(asked)
+        asked.done.wait()
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -100,7 +115,11 @@ class Worker:
             request = self._inbox.get()
             if request is None:
                 return False
-            self._scheduler.waiting.extend(request.sequences())
+            if isinstance(request, _Forget):
+                self._scheduler.forget(request.keep)
+                request.done.set()
+            else:
+                self._scheduler.waiting.extend(request.sequences())
         return True
 
     def _drop_stopped(self) -> None:
@@ -170,5 +189,8 @@ class Worker:
             sequence.close()
             sequence.request.fail(error)
         while not self._inbox.empty():
-            if request := self._inbox.get():
+            request = self._inbox.get()
+            if isinstance(request, _Forget):
+                request.done.set()
+            elif request is not None:
                 request.fail(error)
