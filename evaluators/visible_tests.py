@@ -1,24 +1,22 @@
 """Code that a path states, tried on the examples that its question itself shows.
 
-The examples are those of the docstring that is to be kept, in doctest's form (`>>>` lines with what
-they print), so nothing is used here that the models may not read: hidden tests are for grading, see
-`unit_tests.py`. Public examples as the judge of sampled programs: AlphaCode (Li et al.,
-arXiv:2203.07814, section 4.5, filtering).
+The examples are those of the docstring that is to be kept (`shown_examples.py`), so nothing is used
+here that the models may not read: hidden tests are for grading, see `unit_tests.py`. Public
+examples as the judge of sampled programs: AlphaCode (Li et al., arXiv:2203.07814, section 4.5,
+filtering).
 """
 
 from __future__ import annotations
 
-import ast
-import doctest
 import os
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from forethought.evaluators.asking import scores_of
 from forethought.evaluators.evaluator import Evaluator
 from forethought.evaluators.sandbox import Sandbox
+from forethought.evaluators.shown_examples import shown_pairs
 from forethought.model import RunStopped, Scope, current_scope
 from forethought.prompts import CODE
 from forethought.thoughts import Thought
@@ -61,7 +59,7 @@ def examples_in(question: str) -> Examples | None:
     whole question. None where it is no Python, or shows none that Python can read."""
     prompt = CODE.find_answer(question) or question
     try:
-        pairs = tuple(_pairs(ast.parse(prompt)))
+        pairs = tuple(shown_pairs(prompt))
     except (SyntaxError, ValueError):
         return None
     return Examples(prompt, pairs) if pairs else None
@@ -134,21 +132,3 @@ def whole_code(path: list[Thought], beginning: str = "") -> str | None:
     if not path[-1].is_terminal:
         return None
     return tail.partition("\n")[2].lstrip("\r\n").rstrip()
-
-
-def _pairs(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
-            text = ast.get_docstring(node) or ""
-            for example in doctest.DocTestParser().get_examples(text):
-                # what is no Python fails whatever the code is, and says nothing of it
-                if example.exc_msg is None and _is_python(example.source):
-                    yield example.source, example.want
-
-
-def _is_python(source: str) -> bool:
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError):
-        return False
-    return True

@@ -67,13 +67,41 @@ def test_examples_are_those_of_the_docstring() -> None:
         "def f(x):\n    '''No examples.'''",
         "def f(x:\n    '''\n    >>> f(1)\n    2\n    '''",
         "def f(x):\n    '''\n    >>>f(1)\n    2\n    '''",
-        "def f(x):\n    '''\n    >>> f(1) => 2\n    '''",
+        "def f(x):\n    '''\n    f(x) == 2\n    f(1) == x\n    g(1) == 2\n    f(1) -> 3 - 1 = 2'''",
+        "def f(x):\n    '''\n    f(1)(2) == 2\n    f(1 == 2\n    a.f(1) == 2'''",
         "def f(x):\n    '''\n    >>> f(0)\n    Traceback (most recent call last):\n    V: x'''",
         "\0",
     ],
 )
 def test_what_shows_no_example_that_python_reads_has_none(question: str) -> None:
     assert examples_in(question) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("f([1, 2]) == 3", ("f([1, 2])\n", "3\n")),
+        ("    f(1)  ==  'a'", ("f(1)\n", "'a'\n")),
+        ("f(1) => true", ("f(1)\n", "True\n")),
+        ("f(-1) ==> False", ("f(-1)\n", "False\n")),
+        ("f(1, y=[]) ➞ []", ("f(1, y=[])\n", "[]\n")),
+        ("f('a (b)') -> None", ("f('a (b)')\n", "None\n")),
+        ('f(15)   # returns "db"', ("f(15)\n", "'db'\n")),
+        (">>> f(1) => 2", ("f(1)\n", "2\n")),
+    ],
+)
+def test_calls_that_are_written_out_with_their_value_are_examples(
+    line: str, pair: tuple[str, str]
+) -> None:
+    found = examples_in(f'def f(x, y=0):\n    """What f is.\n\n    Examples:\n    {line}\n    """')
+    assert found is not None
+    assert found.pairs == (pair,)
+
+
+def test_an_example_with_a_line_break_in_a_string_is_read_as_it_is_written() -> None:
+    found = examples_in('def f(x):\n    """\n    >>> f("a\\nb")\n    \'b\\na\'\n    """')
+    assert found is not None
+    assert found.pairs == (('f("a\\nb")\n', "'b\\na'\n"),)
 
 
 @isolated
