@@ -388,6 +388,8 @@ def test_addresses_name_a_server_and_a_model() -> None:
         address_of("https://key@host/v1#large")
     with pytest.raises(ConfigError, match="https://host"):
         address_of("https:///v1")
+    with pytest.raises(ConfigError, match=r"name the model behind .* https://host/v1#model"):
+        OpenAIServer.at("https://host/v1")
 
 
 # Searches

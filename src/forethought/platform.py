@@ -31,7 +31,7 @@ from forethought.model import Model
 from forethought.models import resolve
 from forethought.prompts import task_named
 from forethought.remote import OpenAIServer, RemoteModel
-from forethought.remote.settings import address_of, is_address
+from forethought.remote.settings import is_address
 from forethought.solve import solve
 
 _DRAFT: Final = "qwen2.5-coder-0.5b"
@@ -147,7 +147,7 @@ def graph_for(settings: type[RunConfig], context: type[Context]) -> Any:
 
 def _opened(name: str, *, hidden_states: bool) -> Model:
     if is_address(name):
-        return RemoteModel(OpenAIServer(*address_of(name)))
+        return RemoteModel(OpenAIServer.at(name))
     return Engine(resolve(name), config=EngineConfig(hidden_states=hidden_states))
 
 

@@ -21,7 +21,7 @@ from forethought.model import Model, Reader
 from forethought.models import resolve
 from forethought.prompts import task_named
 from forethought.remote import OpenAIServer, RemoteModel
-from forethought.remote.settings import address_of, is_address
+from forethought.remote.settings import is_address
 from forethought.stores import default_store
 
 
@@ -89,9 +89,7 @@ class Opener:
     def named(self, name: str, *, hidden_states: bool = False) -> Model:
         """What a name, a path or an address means."""
         if is_address(name):
-            url, model = address_of(name)
-            require(bool(model), f"name the model behind the address, as in {url}#model")
-            return self.opened.enter_context(RemoteModel(OpenAIServer(url, model)))
+            return self.opened.enter_context(RemoteModel(OpenAIServer.at(name)))
         return self._engine(resolve(name, quant=self.quant), hidden_states=hidden_states)
 
     def model(self, file: str) -> Reader:

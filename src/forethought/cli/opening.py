@@ -25,7 +25,7 @@ from forethought.model import Model, Reader
 from forethought.models import resolve
 from forethought.prompts import TASKS, task_named
 from forethought.remote import FallbackModel, OpenAIServer, RemoteModel
-from forethought.remote.settings import OnLoss, address_of, is_address
+from forethought.remote.settings import OnLoss, is_address
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Start = Callable[[str], Progress]
@@ -133,7 +133,7 @@ def open_models(
         models: dict[Role, Served] = {}
         for role in sorted(roles):
             if is_address(options[role]):
-                models[role] = opened.enter_context(remote_model(options[role]))
+                models[role] = opened.enter_context(RemoteModel(OpenAIServer.at(options[role])))
                 continue
             placed = replace(config, hidden_states=role in with_states)
             models[role] = opened.enter_context(
@@ -146,18 +146,6 @@ def open_models(
         task = task_named(options["task"])
         opener = Opener(opened, config)
         yield Opened(models, Parts(models.get("draft"), models.get("target"), task, opener))
-
-
-def remote_model(address: str) -> RemoteModel:
-    """The model at `https://host/v1#name`.
-
-    Raises:
-        ConfigError: it is no address, or names no model.
-        MissingExtra: httpx or tenacity is not installed.
-    """
-    url, name = address_of(address)
-    require(bool(name), f"name the model behind the address, as in {url}#model")
-    return RemoteModel(OpenAIServer(url, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import Final
 
+from forethought.config import require
 from forethought.engine.sampler import stream_seed
 from forethought.errors import ConfigError, RemoteError
 from forethought.model import Usage
@@ -17,7 +18,7 @@ from forethought.remote.backend import Draw, NextToken, ReadToken
 from forethought.remote.background import together
 from forethought.remote.pieces import Conversation
 from forethought.remote.probing import models_at, probed
-from forethought.remote.settings import Capabilities, RemoteConfig
+from forethought.remote.settings import Capabilities, RemoteConfig, address_of
 from forethought.remote.transport import Passing, Transport
 from forethought.remote.wire import (
     TOP_LOGPROBS,
@@ -58,6 +59,18 @@ class OpenAIServer:
         self._transport = Transport(url, self.config)
         self._wording = Wording(model, self.config.template)
         self.known = capabilities
+
+    @classmethod
+    def at(cls, address: str) -> OpenAIServer:
+        """The model at `https://host/v1#name`.
+
+        Raises:
+            ConfigError: it is no address, or names no model.
+            MissingExtra: httpx or tenacity is not installed.
+        """
+        url, name = address_of(address)
+        require(bool(name), f"name the model behind the address, as in {url}#model")
+        return cls(url, name)
 
     async def capabilities(self) -> Capabilities:
         """What the server can do; trials are made once."""
