@@ -67,12 +67,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
 	@touch $@
 
-# LangGraph's server wants older packages than other tests do; what it shares with them it finds above
+# LangGraph's server wants older packages than other tests do; pip keeps the llama.cpp that it built
 .venv/platform/made: pyproject.toml .venv/dev
 	$(PYTHON) -m venv .venv/platform
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
-	"$$(.venv/platform/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/above.pth"
-	.venv/platform/bin/python -m pip install --quiet --editable '.[platform]'
+	.venv/platform/bin/python -m pip install --quiet --editable '.[platform]' hypothesis pytest pytest-asyncio
 	@touch $@
 
 .venv/dev: pyproject.toml | .venv/bin/python
