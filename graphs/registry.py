@@ -18,6 +18,7 @@ from forethought.graphs.spec_search import SpecSearchGraph, spec_search
 from forethought.graphs.speculative_cot import SpeculativeCotGraph, speculative_cot
 from forethought.graphs.speculative_thinking import SpeculativeThinkingGraph, speculative_thinking
 from forethought.model import Model, Reader
+from forethought.nodes import Rules
 from forethought.stores import ThresholdStore
 
 AnyGraph = StateGraph[Any, Any, Any, Any]
@@ -27,14 +28,16 @@ RunConfig = SearchConfig | ThinkingConfig | CotConfig
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What graphs are made of; `evaluator` only for a graph that asks one, and `selector` for one
-    that picks chains with another model than the target."""
+    """What graphs are made of; `evaluator` only for a graph that asks one, `selector` for one that
+    picks chains with another model than the target, and `rules` for a search: what earlier runs
+    have learnt about costs and the draft, where several graphs of a pair are to share it."""
 
     draft: Model
     target: Model
     evaluator: Evaluator | None = None
     thresholds: ThresholdStore | None = None
     selector: Reader | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def _search(live: Live) -> SpecSearchGraph:
         target=live.target,
         evaluator=live.evaluator,
         thresholds=live.thresholds,
+        rules=live.rules,
     )
 
 

@@ -456,6 +456,19 @@ def test_no_run_lives_on_what_another_has_computed(smollm: Engine, tmp_path: Pat
     assert first.cached_tokens == second.cached_tokens > 1  # what all prompts begin with
 
 
+def test_a_methods_runs_learn_from_one_another_and_from_no_other_methods(tmp_path: Path) -> None:
+    bench, entrants = searching("controlled-beam", "spec-search-beam")
+    entrants = [replace(one, config=replace(one.config, controller="on")) for one in entrants]
+    warm_up(bench, entrants)
+    trusts = [one.rules.controller.trust for one in entrants]
+    assert [trust.mean("math") for trust in trusts] == [None, None]
+    with log_in(tmp_path) as log:
+        runs = list(compare(bench, entrants[:1], [posed(name) for name in "pqrs"], log))
+    assert [trust.mean("math") for trust in trusts] == [1.0, None]
+    drafted = [run.spent["drafted"].generated_tokens for run in runs]
+    assert drafted[2] < drafted[0]  # two runs are gauged, and no third
+
+
 def test_a_question_that_does_not_fit_is_answered_wrongly(tmp_path: Path) -> None:
     bench, entrants = searching("target-greedy", "spec-search-beam")
     small = {name: ScriptedModel(lambda *_: "", context_size=9) for name in ("draft", "target")}

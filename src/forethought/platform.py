@@ -29,6 +29,7 @@ from forethought.evaluators.registry import (
 from forethought.graphs import Live, RunConfig, graph_of
 from forethought.model import Model
 from forethought.models import resolve
+from forethought.nodes import Rules
 from forethought.prompts import task_named
 from forethought.remote import OpenAIServer, RemoteModel
 from forethought.remote.settings import is_address
@@ -88,11 +89,13 @@ Context = SearchContext | ThinkingContext | CotContext
 
 
 class Shelf:
-    """Models by name, opened once for all runs of a process and shared by its threads."""
+    """Models by name, opened once for all runs of a process and shared by its threads, and what the
+    runs learn."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._models: dict[tuple[str, bool], Model] = {}
+        self._rules: dict[tuple[str, ...], Rules] = {}
 
     def model(self, name: str, *, hidden_states: bool = False) -> Model:
         """The model that `name` means."""
@@ -101,6 +104,11 @@ class Shelf:
             if key not in self._models:
                 self._models[key] = _opened(name, hidden_states=hidden_states)
             return self._models[key]
+
+    def rules(self, *names: str) -> Rules:
+        """What the runs with these models and this evaluator have learnt about costs."""
+        with self._lock:
+            return self._rules.setdefault(names, Rules())
 
 
 SHELF: Final = Shelf()
@@ -125,7 +133,8 @@ class Think:
         target = self.shelf.model(context.target, hidden_states="target" in with_states)
         parts = Parts(draft, target, task_named(config.task))
         evaluator = build_evaluator(spec, parts) if spec else None
-        graph = kind.build(Live(draft, target, evaluator))
+        rules = self.shelf.rules(context.draft, context.target, spec or "")
+        graph = kind.build(Live(draft, target, evaluator, rules=rules))
         solution = solve(state["question"], graph, config=config, listen=runtime.stream_writer)
         answer = solution.answer
         return {

@@ -17,6 +17,7 @@ from forethought.config import SearchConfig
 from forethought.config_cot import CotConfig
 from forethought.config_thinking import ThinkingConfig
 from forethought.errors import PromptTooLong
+from forethought.nodes import Rules
 from forethought.prompts import task_named
 
 _FEW: Final = 24  # tokens
@@ -69,7 +70,8 @@ def warm_up(bench: Bench, entrants: Sequence[Entrant]) -> None:
     is done once: pages of the weights, buffers, programs started. Nothing of it is kept."""
     for entrant in entrants:
         config = replace(entrant.config, deadline=None, **_SHORT[type(entrant.config)])
-        bench.solve(replace(entrant, config=config, store=None), QUESTION, seed=config.seed)
+        apart = replace(entrant, config=config, store=None, rules=Rules())
+        bench.solve(apart, QUESTION, seed=config.seed)
 
 
 def _run(bench: Bench, entrant: Entrant, posed: Posed, *, seed: int) -> Run:

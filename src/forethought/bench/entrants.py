@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from forethought.bench.alone import Alone
 from forethought.bench.methods import Method
@@ -14,6 +14,7 @@ from forethought.engine.radix import common_prefix
 from forethought.evaluators import Cached, Evaluator
 from forethought.graphs import Live, RunConfig
 from forethought.model import Model, Reader
+from forethought.nodes import Rules
 from forethought.prompts import Task
 from forethought.solve import Solution, solve
 from forethought.stores import ThresholdStore
@@ -22,13 +23,14 @@ from forethought.thoughts import Source
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A method with its runs' settings, its evaluator, where it asks one, and the store of its own
-    thresholds, where runs start from earlier ones."""
+    """A method with its runs' settings, its evaluator, where it asks one, the store of its own
+    thresholds, where runs start from earlier ones, and what its runs learn about costs."""
 
     method: Method
     config: RunConfig
     evaluator: Evaluator | None = None
     store: ThresholdStore | None = None
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +82,6 @@ class Bench:
             # scores are not kept from one run to the next, which would make later methods cheaper
             evaluator=entrant.evaluator and Cached(entrant.evaluator),
             thresholds=entrant.store,
+            rules=entrant.rules,
             selector=None if system.is_untrained else self.selector,
         )
