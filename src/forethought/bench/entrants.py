@@ -70,8 +70,8 @@ class Bench:
         the prompts of all questions share: a method must not live on what another has computed."""
         for reader in (*self.models.values(), self.aligned, self.selector):
             if isinstance(reader, Engine):
-                openings = [task.opening(reader, question) for question in ("a", "b")]
-                reader.forget(openings[0][: common_prefix(*openings)])
+                one, other = (task.opening(reader, question) for question in ("a", "b"))
+                reader.forget(one[: common_prefix(one, other)])
 
     def _live(self, entrant: Entrant) -> Live:
         system, draft = entrant.method.system, self.models["draft"]

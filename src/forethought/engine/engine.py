@@ -235,12 +235,8 @@ class Engine:
             return [spelt(likely, vocabulary.piece) for likely in rows]
 
     def readings(self, prompts: list[list[int]], counts: list[int]) -> list[list[Reading]]:
-        """How the model meets the last `counts[i]` tokens of prompt i.
-
-        Raises:
-            ConfigError: a count is not in 1..(length of its prompt - 1).
-            RunStopped, PromptTooLong, DecodeError, EngineClosed: as `probs`.
-        """
+        """How the model meets the last `counts[i]` tokens of prompt i. Raises as `probs`, and
+        ConfigError where a count is not in 1..(length of its prompt - 1)."""
         require(len(prompts) == len(counts), f"{len(counts)} counts for {len(prompts)} prompts")
         for prompt, count in zip(prompts, counts, strict=True):
             require_between("count", count, (1, len(prompt) - 1))
@@ -249,11 +245,7 @@ class Engine:
 
     def forget(self, keep: list[int]) -> None:
         """Let go of every cached prefix that no request stands on, but for what is cached of the
-        prompt `keep`: what is asked next pays for itself, as a measurement wants it.
-
-        Raises:
-            EngineClosed: see `forethought.errors`.
-        """
+        prompt `keep`: what is asked next pays for itself. Raises EngineClosed."""
         self._worker.forget(keep)
 
     def close(self) -> None:
