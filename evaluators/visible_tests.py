@@ -19,7 +19,7 @@ from forethought.evaluators.sandbox import Sandbox
 from forethought.evaluators.shown_examples import shown_pairs
 from forethought.model import RunStopped, Scope, current_scope
 from forethought.prompts import CODE
-from forethought.thoughts import Thought
+from forethought.thoughts import Thought, trimmed
 
 _FENCE = "```"
 # a value that is written in another way (quotes, spaces, an equal float) is the same value
@@ -131,4 +131,4 @@ def whole_code(path: list[Thought], beginning: str = "") -> str | None:
         return code if code is not None or not path[-1].is_terminal else ""
     if not path[-1].is_terminal:
         return None
-    return tail.partition("\n")[2].lstrip("\r\n").rstrip()
+    return trimmed(tail.partition("\n")[2])

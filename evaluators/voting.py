@@ -11,7 +11,7 @@ from forethought.prompts import Task
 def majority(texts: list[str], task: Task) -> int:
     """The place of the first text that states the answer stated most often; of answers stated as
     often the one stated first, and 0 where none is. Code is the same where its text is."""
-    is_same: Callable[[str, str], bool] = str.__eq__ if not task.answers_compare else same_answer
+    is_same: Callable[[str, str], bool] = same_answer if task.answers_compare else str.__eq__
     groups: list[list[int]] = []
     stated = [task.find_answer(text) for text in texts]
     for place, answer in enumerate(stated):
