@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -408,9 +409,23 @@ def test_proposals_survive_being_put_back_to_wait() -> None:
 # Adaptive gamma
 
 
+@pytest.fixture
+def _toys_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the toys' decodes take time, so that a busy machine decides nothing."""
+    now = 0.0
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("toy_engine.time", SimpleNamespace(sleep=pass_time))
+    monkeypatch.setattr("forethought.engine.rounds.time", SimpleNamespace(perf_counter=lambda: now))
+
+
+@pytest.mark.usefixtures("_toys_time")
 def test_adaptive_speculation_that_cannot_win_ends_in_plain_decoding() -> None:
     with toys(TARGET, FAR) as (large, small):
-        slow(small)
+        slow(large, small)
         model = SpeculativeModel(large, small)
         for _ in range(3):
             model.generate(PROMPTS, replace(DRAWN, max_tokens=40))
@@ -420,6 +435,7 @@ def test_adaptive_speculation_that_cannot_win_ends_in_plain_decoding() -> None:
     assert model.speculation.num_plain > 100
 
 
+@pytest.mark.usefixtures("_toys_time")
 def test_adaptive_speculation_that_wins_goes_on() -> None:
     with toys(ENDLESS, ENDLESS) as (large, small):
         slow(large)
