@@ -430,7 +430,7 @@ class Patient(ScriptedModel):
         scope = current_scope()
         assert scope is not None
         self.writing.set()
-        scope.cancel.wait(10)
+        scope.cancel.wait(60)
         self.ended.set()
         return super().generate(prompts, params)
 
@@ -470,10 +470,10 @@ def test_a_cancelled_task_cancels_the_model_calls_of_its_graph(scope: Scope | No
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.to_thread(model.ended.wait, 10)
+        await asyncio.to_thread(model.ended.wait, 30)
         return time.monotonic() - started
 
-    assert asyncio.run(cancel()) < 2
+    assert asyncio.run(cancel()) < 20
     assert model.ended.is_set()
     assert scope is None or scope.cancel.is_set()
 
@@ -486,7 +486,7 @@ def test_whoever_stops_listening_stops_the_run() -> None:
     started = time.monotonic()
     events.close()
     assert model.ended.is_set()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert current_scope() is None
 
 
