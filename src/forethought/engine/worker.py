@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -37,7 +37,18 @@ class _Forget:
     """Asks that cached prefixes be let go, but for that of `keep`; `done` tells that they are."""
 
     keep: list[int]
-    done: threading.Event
+    done: Future[None]
+
+    def serve(self, scheduler: Scheduler) -> None:
+        try:
+            scheduler.forget(self.keep)
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self.done.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        self.done.set_exception(error)
 
 
 class Worker:
@@ -70,10 +81,10 @@ class Worker:
 
     def forget(self, keep: list[int]) -> None:
         """Let cached prefixes go, but for that of `keep`. Raises EngineClosed."""
-        asked = _Forget(keep, threading.Event())
+        asked = _Forget(keep, Future())
         with self.kept_open():
             self._inbox.put(asked)
-        asked.done.wait()
+        asked.done.result()
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -116,8 +127,7 @@ class Worker:
             if request is None:
                 return False
             if isinstance(request, _Forget):
-                self._scheduler.forget(request.keep)
-                request.done.set()
+                request.serve(self._scheduler)
             else:
                 self._scheduler.waiting.extend(request.sequences())
         return True
@@ -190,7 +200,5 @@ class Worker:
             sequence.request.fail(error)
         while not self._inbox.empty():
             request = self._inbox.get()
-            if isinstance(request, _Forget):
-                request.done.set()
-            elif request is not None:
+            if request is not None:
                 request.fail(error)
