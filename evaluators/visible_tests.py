@@ -18,8 +18,8 @@ from forethought.evaluators.evaluator import Evaluator
 from forethought.evaluators.sandbox import Sandbox
 from forethought.evaluators.shown_examples import shown_pairs
 from forethought.model import RunStopped, Scope, current_scope
-from forethought.prompts import CODE
-from forethought.thoughts import Thought, trimmed
+from forethought.prompts import CODE, trimmed
+from forethought.thoughts import Thought
 
 _FENCE = "```"
 # a value that is written in another way (quotes, spaces, an equal float) is the same value

@@ -11,7 +11,8 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from forethought.nodes.state import RunState, tell
-from forethought.thoughts import Thought, path_to, trimmed
+from forethought.prompts import trimmed
+from forethought.thoughts import Thought, path_to
 
 
 def commit(state: RunState, runtime: Runtime[Any], path: list[Thought]) -> dict[str, Any]:

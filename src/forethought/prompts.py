@@ -16,6 +16,12 @@ from forethought.config import require
 from forethought.model import Message, Reader
 
 
+def trimmed(text: str) -> str:
+    """A text without white space around it; its first line keeps its indentation, for it may be
+    the first of a function's body."""
+    return text.lstrip("\r\n").rstrip()
+
+
 class Grade(BaseModel):
     """A grade for the last step of a solution."""
 
@@ -96,8 +102,7 @@ class Task:
     def find_answer(self, text: str) -> str | None:
         """The final answer stated in `text`, or None."""
         matches = re.findall(self.answer_pattern, text, re.DOTALL)
-        # the first line of code keeps its indentation: it may be a function's body alone
-        return matches[-1].lstrip("\r\n").rstrip() if matches else None
+        return trimmed(matches[-1]) if matches else None
 
     def answer_of(self, text: str) -> str:
         """A path's final answer; its last paragraph where it states none in the task's form."""

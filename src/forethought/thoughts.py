@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Literal
 
 from forethought.model import NO_USAGE, StopReason, Usage
+from forethought.prompts import trimmed
 
 Source = Literal["draft", "target"]
 Status = Literal["proposed", "accepted", "rejected", "revised", "pruned", "final"]
@@ -201,12 +202,6 @@ def close_ledger(
         max(0.0, drafted.seconds - kept.seconds),
     )
     return Ledger(entries=entries, plans=list(plans), kept=kept, rejected=rejected)
-
-
-def trimmed(text: str) -> str:
-    """A text without white space around it; its first line keeps its indentation, which code
-    needs."""
-    return text.lstrip("\r\n").rstrip()
 
 
 def text_of(path: Iterable[Thought]) -> str:
