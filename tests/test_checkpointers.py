@@ -1,20 +1,25 @@
-"""Kept runs in PostgreSQL, on a server of the test's own."""
+"""Where runs are kept: our SQLite file by LangGraph's own suite, and PostgreSQL, on a server of the
+test's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import psycopg
 import pytest
 from killed_run import QUESTION, slow_graph, told
+from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from psycopg.rows import dict_row
 
 from forethought import Scope, SearchConfig, ThinkingConfig, solve
-from forethought.runs import compact_serializer, fork
+from forethought.runs import compact_serializer, fork, open_runs
 
 CONFIGS: dict[str, Any] = {
     "search": SearchConfig(max_depth=5, beam_width=2, tree_width=3),
@@ -76,3 +81,20 @@ def test_a_run_forks_at_a_thought(address: str) -> None:
         second = solve(None, graph, **kept)
     statuses = {thought.id: thought.status for thought in second.thoughts}
     assert statuses[drafted] != "rejected"
+
+
+def test_a_file_of_runs_and_its_serialiser_conform(tmp_path: Path) -> None:
+    files = (tmp_path / f"{number}.sqlite" for number in range(999))
+
+    @checkpointer_test(name="a file of runs")
+    async def saving_runs() -> AsyncIterator[AsyncSqliteSaver]:
+        path = next(files)
+        with open_runs(path):
+            pass
+        async with aiosqlite.connect(path) as connection:
+            yield AsyncSqliteSaver(connection, serde=compact_serializer())
+
+    report = asyncio.run(validate(saving_runs))
+    failed = {name: result.failures for name, result in report.results.items() if result.failures}
+    assert not failed
+    assert report.passed_all_base()
