@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -43,13 +43,15 @@ class Live:
 @dataclass(frozen=True, slots=True)
 class Graph:
     """`settings` is the class of a run's settings, `max_steps` counts the graph's steps that no run
-    with them exceeds."""
+    with them exceeds. `in_conversation` are the settings in which replies that people read as they
+    come differ from single questions."""
 
     name: str
     settings: type[RunConfig]
     build: Callable[[Live], AnyGraph]
     max_steps: Callable[[Any], int]
     asks_evaluator: bool = False
+    in_conversation: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _search(live: Live) -> SpecSearchGraph:
@@ -83,7 +85,15 @@ def _thinking_steps(config: ThinkingConfig) -> int:
 
 
 _ALL = (
-    Graph("spec-search", SearchConfig, _search, _search_steps, asks_evaluator=True),
+    Graph(
+        "spec-search",
+        SearchConfig,
+        _search,
+        _search_steps,
+        asks_evaluator=True,
+        # else a beam's first words are certain when most of the run is over
+        in_conversation={"early_commits": 1},
+    ),
     Graph("speculative-thinking", ThinkingConfig, _thinking, _thinking_steps),
     # start, draft, choose, think_again, answer
     Graph("speculative-cot", CotConfig, _cot, lambda _: 10),

@@ -16,7 +16,7 @@ from scripted_search import Writer, everywhere, scores
 from forethought import ChatForethought
 from forethought.chat import pair as pair_module
 from forethought.chat.sharing import num_shared
-from forethought.config import EngineConfig
+from forethought.config import EngineConfig, SearchConfig
 from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError
 
@@ -74,6 +74,12 @@ def test_settings_are_those_of_the_graph(leases: type[Lease]) -> None:
     assert chat._pair().config.temperature == 0.5
     assert chat.temperature is None, "that is the answer's own"
     assert not leases.opened
+
+
+def test_a_conversations_search_commits_early_unless_told_otherwise(leases: type[Lease]) -> None:
+    assert ChatForethought()._pair().config == SearchConfig(early_commits=1)
+    late = ChatForethought(settings={"early_commits": 0})
+    assert late._pair().config == SearchConfig()
 
 
 @pytest.mark.parametrize(

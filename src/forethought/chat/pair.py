@@ -58,7 +58,7 @@ class Pair:
         known = {field.name for field in fields(kind.settings)}
         unknown = ", ".join(sorted(set(self.settings) - known))
         require(not unknown, f"neither the chat model nor the graph {kind.name} has {unknown}")
-        return kind.settings(**self.settings)
+        return kind.settings(**{**kind.in_conversation, **self.settings})
 
     def opened(self, name: str, opened: ExitStack) -> GraphReplier:
         """The replier that clients call `name`; all that it needs is closed with `opened`.

@@ -69,7 +69,10 @@ def serve(**options: Any) -> None:
     # the libraries are named, where they are missing, before any model is opened
     from forethought.serving import app, run  # noqa: PLC0415 - they come with the extra server
 
-    choices = [chosen(options | {"graph": name}, given={}) for name in options["graphs"]]
+    choices = [
+        chosen(options | {"graph": name}, given=GRAPHS[name].in_conversation)
+        for name in options["graphs"]
+    ]
     tasks = {choice.config.task for choice in choices} or {MATH.name}
     require(len(tasks) == 1, f"the graphs are for one task, not {', '.join(sorted(tasks))}")
     with_states = set[Role]().union(*(choice.with_states for choice in choices))
