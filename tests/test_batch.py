@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 from batch_run import CONFIG, ByText, run, thoughtful_graph
+from counted_model import CountedModel
 
 from forethought.batch import Asker, Tally, answer_all, append, encoded
 from forethought.cli.main import run as run_command
 from forethought.cli.opening import Opened
 from forethought.config import SearchConfig
-from forethought.engine import EngineStats, ScriptedModel
+from forethought.engine import ScriptedModel
 from forethought.errors import ConfigError, DecodeError, EvaluatorError
 from forethought.evaluators.registry import Parts
 from forethought.graphs import GRAPHS, spec_search
@@ -465,13 +466,6 @@ def test_searches_run_in_the_callers_context_and_scope(out: Path) -> None:
 
 
 # On the command line
-
-
-class CountedModel(ScriptedModel):
-    """A scripted model in an engine's place."""
-
-    def stats(self) -> EngineStats:
-        return EngineStats()
 
 
 @pytest.fixture

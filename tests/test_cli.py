@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import pytest
+from counted_model import CountedModel
 from scripted_search import Call, Pair, Script, Writer, never, scores, stated_score, step
 
 from forethought.cli.live import LiveTree, thought_tree
@@ -24,11 +25,10 @@ from forethought.cli.main import forethought, run
 from forethought.cli.opening import Opened
 from forethought.cli.options import HELP, engine_config
 from forethought.cli.solve import cancel_on_interrupt, solve
-from forethought.config import EngineConfig, SamplingParams, SearchConfig
-from forethought.engine import EngineStats, ScriptedModel
+from forethought.config import EngineConfig, SearchConfig
 from forethought.errors import ForethoughtError
 from forethought.evaluators.registry import Parts, Role
-from forethought.model import Completion, Usage, current_scope
+from forethought.model import current_scope
 from forethought.prompts import MATH
 from forethought.report import SolutionDocument, document
 from forethought.thoughts import Thought
@@ -36,20 +36,6 @@ from forethought.thoughts import Thought
 DOCS = Path(__file__).parent.parent / "docs"
 ENDS = scores({1: [0.6, 0.5, 0.4, 0.3]}, ends=1)
 GOES_ON = scores({1: [0.6, 0.5, 0.4, 0.3], 2: [0.9]})
-
-
-class CountedModel(ScriptedModel):
-    """A scripted model that counts like an engine."""
-
-    usage = Usage()
-
-    def generate(self, prompts: list[list[int]], params: SamplingParams) -> list[Completion]:
-        completions = super().generate(prompts, params)
-        self.usage = sum((c.usage for c in completions), self.usage)
-        return completions
-
-    def stats(self) -> EngineStats:
-        return EngineStats(usage=self.usage)
 
 
 def judged(prompt: str) -> list[float]:

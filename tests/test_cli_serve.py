@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_model import CountedModel
 
-from forethought import ScriptedModel, SearchConfig
+from forethought import SearchConfig
 from forethought.cli.main import run
 from forethought.cli.opening import Opened
 from forethought.evaluators.registry import Parts
@@ -19,7 +20,7 @@ from forethought.serving.app import Server
 
 @contextmanager
 def open_models(*_: object, **__: object) -> Iterator[Opened]:
-    draft, target = (ScriptedModel(lambda *_: "4", name=name) for name in ("small", "large"))
+    draft, target = (CountedModel(lambda *_: "4", name=name) for name in ("small", "large"))
     yield Opened({"draft": draft, "target": target}, Parts(draft, target, MATH))
 
 
