@@ -142,6 +142,12 @@ def test_a_stream_has_no_usage_unless_it_was_asked_for(url: str) -> None:
     assert all("usage" not in chunk for chunk in raw(url, "chat/completions", body))
 
 
+@pytest.mark.parametrize("seed", [-(2**63) - 191, 2**64, -(10**30)])
+def test_any_whole_number_is_a_seed(client: openai.OpenAI, seed: int) -> None:
+    client.chat.completions.create(model="scripted", messages=QUESTION, seed=seed)
+    assert TALKER.asks[-1].params.seed == seed % 2**64
+
+
 def test_several_replies_have_seeds_of_their_own(client: openai.OpenAI) -> None:
     TALKER.asks.clear()
     reply = client.chat.completions.create(model="scripted", messages=QUESTION, n=3, seed=7)

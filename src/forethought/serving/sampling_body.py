@@ -15,7 +15,6 @@ from forethought.config import SamplingParams
 from forethought.engine.sampler import stream_seed
 
 MOST_CHOICES = 128
-_INT64 = 2**63
 
 
 def _whole(number: object) -> object:
@@ -54,9 +53,8 @@ class SamplingBody(Body):
         None, description="0 and -1 are off."
     )
     min_p: float | None = Field(None, ge=0, le=1, description="0 is off.")
-    seed: Annotated[int, Field(ge=-_INT64, le=_INT64 - 1), WHOLE] | None = Field(
-        None, description="Fixes every draw."
-    )
+    # no bounds: a reader with floats alone cannot tell numbers beside those of 64 bits apart
+    seed: Annotated[int, WHOLE] | None = Field(None, description="Fixes every draw.")
     stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = Field(
         None, description="Text that ends the answer, and is not part of it."
     )
