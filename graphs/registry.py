@@ -92,7 +92,7 @@ _ALL = (
         _search_steps,
         asks_evaluator=True,
         # else a beam's first words are certain when most of the run is over
-        in_conversation={"early_commits": 1},
+        in_conversation={"early_commits": 1, "early_width": 1},
     ),
     Graph("speculative-thinking", ThinkingConfig, _thinking, _thinking_steps),
     # start, draft, choose, think_again, answer

@@ -63,6 +63,8 @@ def first_step(thresholds: dict[int, float], config: SearchConfig, rules: Rules)
 
 def shared_out(frontier: list[int], plan: Plan, config: SearchConfig) -> dict[str, Any]:
     """The update that opens a step under `plan`; no step is planned where no path is open."""
-    owed = {} if plan.num_drafts else dict.fromkeys(frontier, config.tree_width)
+    is_early = plan.depth <= config.early_commits
+    width = (is_early and config.early_width) or config.tree_width
+    owed = {} if plan.num_drafts else dict.fromkeys(frontier, width)
     plans = [plan] if frontier else []
     return {"frontier": frontier, "depth": plan.depth, "needs": owed, "plans": plans}

@@ -77,8 +77,8 @@ def test_settings_are_those_of_the_graph(leases: type[Lease]) -> None:
 
 
 def test_a_conversations_search_commits_early_unless_told_otherwise(leases: type[Lease]) -> None:
-    assert ChatForethought()._pair().config == SearchConfig(early_commits=1)
-    late = ChatForethought(settings={"early_commits": 0})
+    assert ChatForethought()._pair().config == SearchConfig(early_commits=1, early_width=1)
+    late = ChatForethought(settings={"early_commits": 0, "early_width": None})
     assert late._pair().config == SearchConfig()
 
 

@@ -495,6 +495,7 @@ GIVEN: dict[str, Any] = {
     "seed": 11,
     "answer_by": "vote",
     "early_commits": 1,
+    "early_width": 2,
     "deadline": 60.0,
 }
 

@@ -178,5 +178,13 @@ def test_an_early_step_keeps_one_thought_and_the_others_are_pruned() -> None:
     assert len(second) == 1
 
 
+def test_an_early_step_of_the_targets_is_as_wide_as_it_is_told_to_be() -> None:
+    run = search(1, tree_width=4, beam_width=2, early_commits=1, early_width=2, max_depth=5)
+    assert len(run.thoughts(depth=1)) == 2
+    assert len(run.thoughts(depth=2)) >= 4
+    late = search(1, tree_width=4, beam_width=2, early_width=2, max_depth=5)
+    assert len(late.thoughts(depth=1)) == 4
+
+
 def test_every_event_says_by_which_schema_it_is_written() -> None:
     assert {event["schema"] for event in search(1).events} == {1}

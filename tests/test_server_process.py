@@ -150,7 +150,7 @@ def test_the_command_serves_the_pair_with_its_settings(
     assert (config.host, config.max_running, config.api_key) == ("0.0.0.0", 3, "sesam")
     assert list(server.served) == ["small", "large", "spec-search", "speculative-cot"]
     config = server.served["spec-search"].config  # type: ignore[union-attr]
-    conversing = SearchConfig(seed=3, early_commits=1)
+    conversing = SearchConfig(seed=3, early_commits=1, early_width=1)
     assert config == conversing, "the server's own options are not the graph's"
 
 

@@ -188,8 +188,8 @@ class SearchConfig:
     (0: it is never asked).
     `thought_tokens` bounds one thought, `max_tokens` all sampled tokens of a run, `answer_by` picks
     the best finished path or the answer with the largest sum of scores. The first `early_commits`
-    steps keep their best thought alone, so that it can be shown for good at once. `deadline` is in
-    seconds.
+    steps keep their best thought alone, so that it can be shown for good at once; where the target
+    writes such a step, it is the best of `early_width` (None: N). `deadline` is in seconds.
     """
 
     task: str = "math"
@@ -221,12 +221,14 @@ class SearchConfig:
     seed: int = 0
     answer_by: Literal["best", "vote"] = "best"
     early_commits: int = 0
+    early_width: int | None = None
     deadline: float | None = None
 
     def __post_init__(self) -> None:
         counts = ("tree_width", "beam_width", "max_depth", "num_paths", "draft_multiplier")
         for name in (*counts, "thought_tokens", "max_tokens"):
             require_at_least(name, getattr(self, name), 1)
+        require_at_least("early_width", 1 if self.early_width is None else self.early_width, 1)
         for name in ("extra_large_thoughts", "early_commits"):
             require_at_least(name, getattr(self, name), 0)
         for name in ("theta", "threshold", "draft_share", "min_agreement"):

@@ -46,6 +46,7 @@ HELP = {
     "seed": "Fixes every draw.",
     "answer_by": "The best finished path, or a vote weighted by score.",
     "early_commits": "First steps that keep one thought, so that it is streamed at once.",
+    "early_width": "Thoughts that it is the best of where the target writes; unset: --tree-width.",
     "deadline": "Seconds until the best answer so far is wanted.",
     "context_size": "Tokens of KV cache per model; 0 chooses.",
     "threads": "Threads per model; 0 is one per core.",
