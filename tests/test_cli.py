@@ -615,6 +615,15 @@ def test_ctrl_c_before_the_run_begins_is_one_line_too(
     assert capsys.readouterr().err == "\nforethought: stopped\n"
 
 
+@pytest.fixture
+def _usual_interrupts() -> Iterator[None]:
+    """Whoever starts the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_usual_interrupts")
 def test_a_second_ctrl_c_interrupts_as_usual() -> None:
     cancel = threading.Event()
     before = signal.getsignal(signal.SIGINT)
