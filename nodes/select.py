@@ -74,8 +74,7 @@ def keep_best(state: SearchState, config: SearchConfig) -> Choice:
 
 def grow(state: SearchState, config: SearchConfig) -> Choice:
     """The tree's choice: all that was accepted stays, and the next leaf is expanded."""
-    early = state["depth"] <= config.early_commits
-    kept = choose(state, config) if early else state["candidates"]
+    kept = choose(state, config) if config.is_early(state["depth"]) else state["candidates"]
     settled = [settle(t, kept) for t in state["candidates"]]
     tree = [*state["thoughts"], *settled]
     frontier, finished = walk(tree, state["finished"], tried=state["frontier"], config=config)
@@ -92,7 +91,7 @@ def choose(state: SearchState, config: SearchConfig) -> list[Thought]:
     """The pool's best thoughts, as many as the beam has open places, or one where it is to be
     committed at once; older first where equal."""
     pool = [t for t in state["candidates"] if t.status in ("accepted", "revised")]
-    early = state["depth"] <= config.early_commits
+    early = config.is_early(state["depth"])
     num_open = 1 if early else config.beam_width - len(state["finished"])
     places = best([t.score or 0.0 for t in pool], num_open)
     return [pool[place] for place in places]

@@ -63,8 +63,8 @@ def first_step(thresholds: dict[int, float], config: SearchConfig, rules: Rules)
 
 def shared_out(frontier: list[int], plan: Plan, config: SearchConfig) -> dict[str, Any]:
     """The update that opens a step under `plan`; no step is planned where no path is open."""
-    is_early = plan.depth <= config.early_commits
-    width = (is_early and config.early_width) or config.tree_width
+    early_width = config.early_width if config.is_early(plan.depth) else None
+    width = early_width or config.tree_width
     owed = {} if plan.num_drafts else dict.fromkeys(frontier, width)
     plans = [plan] if frontier else []
     return {"frontier": frontier, "depth": plan.depth, "needs": owed, "plans": plans}

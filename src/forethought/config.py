@@ -249,6 +249,10 @@ class SearchConfig:
         require_deadline(self.deadline)
         self.sampling()
 
+    def is_early(self, depth: int) -> bool:
+        """Whether the step at `depth`, from 1, keeps its best thought alone."""
+        return depth <= self.early_commits
+
     def sampling(self, *, seed: int = 0) -> SamplingParams:
         """Parameters to draw one thought; `seed` tells this draw from the run's others."""
         return replace(
